@@ -32,7 +32,7 @@ class Operand(IntEnum):
     TARGET = 9  # value: byte address of a branch target
     BARRIER = 10  # index: B0..B15
     COUNTER = 11  # index: SB0..SB5
-    PREDICATE_SET = 12  # PR, all eight predicates of a lane (P2R, R2P)
+    PREDICATE_SET = 12  # PR, all eight predicates of a lane (P2R, R2P); uniform >= 0: UPR
 
 
 SPECIAL_REGISTERS = (
@@ -53,6 +53,7 @@ OPERAND = np.dtype(
         ("index", "i2"),
         ("uniform", "i2"),  # uniform register added to a MEMORY or CONSTANT address, or -1
         ("value", "i8"),
+        ("select", "U8"),  # part or scaling of a register: "H0_H0", "B1", "X4"; "" for the whole
     ]
 )
 

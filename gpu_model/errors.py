@@ -1,0 +1,29 @@
+"""Errors a user of the GPU room can meet; each message names the thing, the place and a remedy."""
+
+
+class GpuError(Exception):
+    """Base of every user-facing error of this room."""
+
+
+class CubinError(GpuError):
+    """A code image that is corrupt, truncated, foreign or of an architecture we do not know."""
+
+
+class SassError(GpuError):
+    """Disassembly text that does not follow the SASS grammar."""
+
+
+class UnsupportedInstruction(GpuError):
+    """An instruction the machine does not model; raised before anything runs."""
+
+
+class LaunchError(GpuError):
+    """A launch that cannot run: wrong device, dtype, grid, or resources past the GPU's limits."""
+
+
+class MemoryFault(GpuError):
+    """A load or store outside the launch's memory, or misaligned."""
+
+
+class ExecutionError(GpuError):
+    """A run that cannot continue: deadlock, trap, or a step limit reached."""
