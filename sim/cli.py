@@ -1,0 +1,135 @@
+"""The `warptree` command. Each command imports what it needs when it runs, so that `--help` stays instant."""
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sim.errors import SimError, is_user_error
+
+USER_ERROR = 2  # exit status when the user can mend it; a failed check exits 1
+
+
+class _FriendlyGroup(TyperGroup):
+    """Turns errors meant for the user into one sentence."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.params.get("debug") or not is_user_error(error):
+                raise
+            typer.echo(f"warptree: {error}", err=True)
+            raise typer.Exit(USER_ERROR) from None
+
+
+app = typer.Typer(cls=_FriendlyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+GpuOption = Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")]
+ReportOption = Annotated[Path, typer.Option("--report", help="Folder for the report, tables and timeline.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", envvar="WARPTREE_DEBUG", help="Show tracebacks.")] = False,
+) -> None:
+    """Run Triton kernels without a GPU, time them cycle by cycle, and take their dots through your MX datapath."""
+
+
+@app.command()
+def demo(
+    report: ReportOption = Path("warptree-out"), gpu: GpuOption = "rtx_a6000", json_line: JsonOption = False
+) -> None:
+    """The whole idea on one kernel: flash attention to machine code, results, cycles, MX dots, RTL and a report."""
+    from sim.console import Console
+    from sim.demo import run_demo
+
+    summary = run_demo(gpu, report, Console(quiet=False))
+    if json_line:
+        typer.echo(json.dumps(summary))
+    if summary["rtl_mismatches"]:
+        raise typer.Exit(1)
+
+
+@app.command(context_settings=PASS_ON)
+def run(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="A Triton script, unmodified; what follows it are its arguments.")],
+    gpu: GpuOption = "rtx_a6000",
+    report: ReportOption = Path("warptree-out"),
+    json_line: JsonOption = False,
+    check: Annotated[bool, typer.Option("--check", help="Also look for hazards in the machine code.")] = False,
+) -> None:
+    """Run a Triton script on a virtual GPU; write its report."""
+    from sim.console import Console
+    from sim.script import run_and_report
+
+    summary = run_and_report(script, context.args, gpu, report, Console(quiet=False), check=check)
+    if json_line:
+        typer.echo(json.dumps(summary))
+
+
+@app.command(context_settings=PASS_ON)
+def test(context: typer.Context) -> None:
+    """Run the tests; further arguments go to pytest."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "tests").is_dir():
+        raise SimError(f"no tests in {root}: they come with the source, not with the package; clone the repository")
+    if find_spec("pytest") is None:
+        raise SimError("pytest is not installed; try: pip install -c constraints.txt -e '.[test]'")
+    os.chdir(root)
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", "-n", "2", *context.args])
+
+
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(help="One benchmark; all of them when absent.")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter runs, same metrics, more noise.")] = False,
+) -> None:
+    """Measure speed against the nearest peer or the machine's limit."""
+    from sim.bench import render, run_benches
+
+    for measurement in run_benches(name, quick=quick):
+        typer.echo(json.dumps(measurement.as_dict()) if json_lines else render(measurement))
+
+
+@app.command()
+def doctor() -> None:
+    """Print what was found, its version, and what each missing piece disables."""
+    from sim.doctor import findings
+
+    rows = findings()
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        mark = "ok     " if row.ok else "MISSING"
+        detail = row.version if row.ok else f"disables {row.disables}; {row.how_to_get}"
+        typer.echo(f"{mark}  {row.name:<{width}}  {detail}")
+    if not all(row.ok for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def gpus() -> None:
+    """List the virtual GPUs."""
+    from hw.gpu_spec import available_gpus, load_gpu
+
+    for name in available_gpus():
+        spec = load_gpu(name)
+        typer.echo(f"{name:<16} {spec.title}")
+
+
+def main() -> None:
+    """Entry point of the `warptree` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Progress for people: a live spinner on a terminal, plain lines elsewhere. Everything goes to stderr."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console as RichConsole
+
+
+class Stage:
+    """One step of a run, while it works."""
+
+    def __init__(self, update: "object | None" = None) -> None:
+        self._update = update
+        self.result = ""
+
+    def say(self, text: str) -> None:
+        """Show what the stage is doing now; only on a terminal."""
+        if self._update is not None:
+            self._update(text)
+
+    def done(self, result: str) -> None:
+        """State the stage's outcome, printed when it ends."""
+        self.result = result
+
+
+class Console:
+    """Prints stages as `name  outcome  seconds`."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._rich = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+
+    def line(self, text: str = "") -> None:
+        """Print one line of plain text."""
+        self._rich.print(text, markup=False)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Show that `name` is under way; print its outcome and wall time when it ends."""
+        start = time.perf_counter()
+        if self._rich.is_terminal and sys.stderr.isatty():
+            with self._rich.status(name) as status:
+                stage = Stage(lambda text: status.update(f"{name}: {text}"))
+                yield stage
+        else:
+            stage = Stage()
+            yield stage
+        self.line(f"  {name:<9} {stage.result:<78} {time.perf_counter() - start:6.1f} s")
