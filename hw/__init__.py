@@ -1,0 +1,1 @@
+"""Specs of datapaths and machines, and their bit-exact value models."""

@@ -1,0 +1,1 @@
+"""Element, scale and block formats; quantise, dequantise, error measures."""
