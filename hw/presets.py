@@ -1,7 +1,63 @@
 """Published datapaths as `ReductionTree`s."""
 
+from dataclasses import dataclass
+
 from hw.mac import EXPONENT_BITS, MacSpec
 from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Window
+from mx_formats.element import BF16, FP16, TF32, ElementFormat
+
+NVIDIA_F32 = Accumulator(8, 23, Rounding.TOWARD_ZERO, subnormals=True, nan=0x7FFFFFFF)
+NVIDIA_F16 = Accumulator(5, 10, Rounding.NEAREST_EVEN, subnormals=True, nan=0x7FFF)
+
+
+@dataclass(frozen=True)
+class TensorCore:
+    """How one generation sums one operand format (MMA-Sim, arXiv 2511.10909).
+
+    Attributes:
+        fraction_bits: F, kept below the largest exponent.
+        products: joined in one fused step; a longer instruction runs several steps in order of k.
+    """
+
+    fraction_bits: int
+    products: int
+
+
+TENSOR_CORES: dict[tuple[str, ElementFormat], TensorCore] = {
+    (generation, element): TensorCore(fraction_bits, bytes_a_step // element_bytes)
+    for generation, fraction_bits, bytes_a_step in (
+        ("turing", 24, 16),
+        ("ampere", 24, 16),
+        ("ada", 24, 16),
+        ("hopper", 25, 32),
+        ("blackwell", 25, 32),
+    )
+    for element, element_bytes in ((FP16, 2), (BF16, 2), (TF32, 4))
+    if generation != "turing" or element is FP16
+}
+
+
+def tensor_core(generation: str, element: ElementFormat, accumulator: Accumulator = NVIDIA_F32) -> ReductionTree:
+    """One fused step of an NVIDIA tensor core.
+
+    Args:
+        generation: "turing", "ampere", "ada", "hopper" or "blackwell".
+        element: format of both operands, FP16, BF16 or TF32 (Turing has FP16 only).
+        accumulator: `NVIDIA_F32`, or `NVIDIA_F16` with FP16 operands.
+
+    Raises:
+        ValueError: the generation has no such operation.
+    """
+    core = TENSOR_CORES.get((generation, element))
+    if core is None or (accumulator == NVIDIA_F16 and element != FP16):
+        legal = ", ".join(f"{name} {operand.name}" for name, operand in TENSOR_CORES)
+        raise ValueError(
+            f"tensor_core: no {element.name} with {accumulator.bits}-bit sums on {generation!r}; "
+            f"legal with FP32 sums: {legal}; FP16 sums take FP16"
+        )
+    stage = Stage(core.products, Align.LARGEST, core.fraction_bits, Rounding.TOWARD_ZERO, accumulator=True)
+    name = f"{generation} {element.name} tensor core, FP{accumulator.bits} sums"
+    return ReductionTree(name, (stage,), accumulator, scales_enter=0, source="MMA-Sim, arXiv 2511.10909")
 
 
 def hybrid_mac(spec: MacSpec) -> ReductionTree:
