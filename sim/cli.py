@@ -119,11 +119,11 @@ def doctor() -> None:
 @app.command()
 def gpus() -> None:
     """List the virtual GPUs."""
-    from hw.gpu_spec import available_gpus, load_gpu
+    from hw.gpu_spec import gpu_names, load_gpu
 
-    for name in available_gpus():
-        spec = load_gpu(name)
-        typer.echo(f"{name:<16} {spec.title}")
+    for name in gpu_names():
+        gpu = load_gpu(name)
+        typer.echo(f"{name:<16} {gpu.product}, sm_{gpu.arch}, {gpu.sm_count} SMs, {gpu.core_clock_mhz} MHz")
 
 
 def main() -> None:

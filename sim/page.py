@@ -18,7 +18,7 @@ h3 { font-size: 15px; margin: 26px 0 6px; font-weight: 600; }
 p { margin: 6px 0 12px; max-width: 78ch; }
 .soft { color: var(--soft); }
 code, .mono { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 20px 0 8px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 20px 0 8px; }
 .tile { border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; background: var(--tint); }
 .tile b { display: block; font-size: 22px; font-weight: 650; letter-spacing: -.01em; white-space: nowrap; }
 .tile span { color: var(--soft); font-size: 12.5px; }
@@ -27,6 +27,8 @@ table { border-collapse: collapse; width: 100%; margin: 10px 0 6px; font-size: 1
 th { text-align: left; color: var(--soft); font-weight: 550; border-bottom: 1px solid #cfd4dc;
      padding: 6px 10px 6px 0; }
 td { border-bottom: 1px solid var(--line); padding: 6px 10px 6px 0; vertical-align: top; }
+th:not(:first-child), td:not(:first-child) { padding-left: 14px; }
+th { white-space: nowrap; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
           white-space: pre; }

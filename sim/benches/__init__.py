@@ -1,0 +1,1 @@
+"""One benchmark a module: `measure(budget_seconds)` yields its measurements."""

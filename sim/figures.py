@@ -1,0 +1,69 @@
+"""The report's figures, as Plotly HTML fragments that share the page's one embedded script."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+ACCENT = "#3451b2"
+# Muted, distinguishable without colour vision (after Okabe and Ito's ordering), one per stall reason.
+PALETTE = (
+    "#3451b2", "#e08e45", "#3f9b82", "#b8577e", "#6fa8dc", "#c9b037", "#7d6bb5", "#8a9a5b", "#c0603f", "#98a2b3",
+    "#4f6d7a", "#d3a6c2", "#5b8c5a", "#a47551",
+)  # fmt: skip
+_LAYOUT = {
+    "font": {"family": 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif', "size": 13},
+    "paper_bgcolor": "white",
+    "plot_bgcolor": "white",
+    "margin": {"l": 10, "r": 36, "t": 10, "b": 10},
+    "hoverlabel": {"bgcolor": "white"},
+    "colorway": PALETTE,
+}
+_GRID = {"gridcolor": "#e4e7ec", "zerolinecolor": "#cfd4dc", "automargin": True}
+
+
+def stacked_shares(rows: Sequence[str], parts: Mapping[str, Sequence[float]], unit: str) -> str:
+    """Horizontal bars, one per row, each split into parts that add up to 100 %.
+
+    Args:
+        rows: bar labels, top first.
+        parts: part name to one amount per row, in `unit`.
+        unit: of the amounts, for the hover text.
+    """
+    totals = [sum(amounts[i] for amounts in parts.values()) or 1.0 for i in range(len(rows))]
+    figure = go.Figure()
+    for name, amounts in parts.items():
+        shares = [100 * amount / total for amount, total in zip(amounts, totals, strict=True)]
+        hover = f"{name}: %{{x:.1f}} %<br>%{{customdata:,.0f}} {unit}<extra></extra>"
+        figure.add_bar(
+            name=name, y=list(rows), x=shares, customdata=list(amounts), orientation="h", hovertemplate=hover
+        )
+    figure.update_layout(barmode="stack", bargap=0.35, legend={"orientation": "h", "y": -0.25, "traceorder": "normal"})
+    figure.update_xaxes(range=[0, 100], ticksuffix=" %", **_GRID)
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return _fragment(figure, height=150 + 34 * len(rows))
+
+
+def grouped_bars(names: Sequence[str], groups: Mapping[str, Sequence[float]], unit: str) -> str:
+    """Vertical bars: one cluster per name, one bar per group, values in `unit` printed on top."""
+    figure = go.Figure()
+    for group, values in groups.items():
+        hover = f"{group}<br>%{{x}}: %{{y:.2f}} {unit}<extra></extra>"
+        figure.add_bar(name=group, x=list(names), y=list(values), texttemplate="%{y:.1f}", hovertemplate=hover)
+    figure.update_traces(textposition="outside", cliponaxis=False)
+    figure.update_layout(barmode="group", bargap=0.35, legend={"orientation": "h", "y": 1.12})
+    figure.update_yaxes(title=unit, **_GRID)
+    return _fragment(figure, height=320)
+
+
+def step_line(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str) -> str:
+    """A staircase, for a quantity that changes at known cycles."""
+    line = go.Scatter(x=list(x), y=list(y), mode="lines", line={"shape": "hv", "color": ACCENT, "width": 1.6})
+    figure = go.Figure(line.update(fill="tozeroy", fillcolor="rgba(52,81,178,0.10)"))
+    figure.update_xaxes(title=x_title, **_GRID)
+    figure.update_yaxes(title=y_title, rangemode="tozero", **_GRID)
+    return _fragment(figure, height=250)
+
+
+def _fragment(figure: go.Figure, height: int) -> str:
+    figure.update_layout(height=height, **_LAYOUT)
+    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
