@@ -42,10 +42,16 @@ A cycle reads and writes the accumulator pattern: nothing else is carried from c
 
 from dataclasses import dataclass
 
-from mx_formats.element import ElementFormat
+import numpy as np
+from numba import njit
+
+from hw.bits import leading_zeros
+from mx_formats.element import INFINITE, NAN, ElementFormat, check_codes, decode
+from mx_formats.scale import E8M0
 
 EXPONENT_BITS = 8
-SCALE_NAN = 255
+_TOP_FIELD = (1 << EXPONENT_BITS) - 1
+E8M0_NAN = E8M0.nan
 
 
 @dataclass(frozen=True)
@@ -115,3 +121,142 @@ class MacSpec:
     def nan(self) -> int:
         """The NaN pattern."""
         return self.infinity | 1 << (self.mantissa_bits - 1)
+
+
+def step(
+    spec: MacSpec, a: np.ndarray, b: np.ndarray, scale_a: np.ndarray, scale_b: np.ndarray, accumulator: np.ndarray
+) -> np.ndarray:
+    """One cycle of N independent MACs.
+
+    Args:
+        spec: the mode.
+        a: uint8[N, lanes], element codes, right aligned.
+        b: uint8[N, lanes].
+        scale_a: uint8[N], E8M0 code shared by the lanes of `a`.
+        scale_b: uint8[N].
+        accumulator: uint32[N], patterns.
+
+    Returns:
+        uint32[N], the new accumulator patterns.
+
+    Raises:
+        ValueError: a shape, a dtype or a code is not as above.
+    """
+    accumulator = np.asarray(accumulator)
+    count = len(accumulator)
+    for name, got, shape, dtype in (
+        ("a", a, (count, spec.lanes), np.uint8),
+        ("b", b, (count, spec.lanes), np.uint8),
+        ("scale_a", scale_a, (count,), np.uint8),
+        ("scale_b", scale_b, (count,), np.uint8),
+        ("accumulator", accumulator, (count,), np.uint32),
+    ):
+        if got.shape != shape or got.dtype != dtype:
+            raise ValueError(f"mac.step: {name} is {got.dtype}{got.shape}, must be {np.dtype(dtype)}{shape}")
+    if count and int(accumulator.max()) >> spec.bits:
+        raise ValueError(f"mac.step: accumulator {int(accumulator.max()):#x} does not fit in {spec.bits} bits")
+    out = np.empty(count, np.uint32)
+    tables = decode_tables(spec.element)
+    a, b = check_codes(a, spec.element), check_codes(b, spec.element)
+    _step(a, b, scale_a, scale_b, accumulator, out, tables, stage_parameters(spec))
+    return out
+
+
+Tables = tuple[np.ndarray, np.ndarray, np.ndarray]  # significand int32, exponent int32, kind uint8, by code
+Parameters = tuple[int, int, bool, int, int, int]  # M, left shift of a product, fixed, anchor, left edge, right edge
+
+
+def decode_tables(element: ElementFormat) -> Tables:
+    """Significand, exponent and kind of every code, as the kernels index them."""
+    decoded = decode(np.arange(1 << element.bits, dtype=np.uint8), element)
+    return decoded.significand, decoded.exponent, decoded.kind
+
+
+def stage_parameters(spec: MacSpec) -> Parameters:
+    """The numbers of the rule, as the kernels take them."""
+    left = spec.mantissa_bits - 2 * spec.element.mantissa_bits
+    return spec.mantissa_bits, left, spec.fixed, spec.anchor, spec.left_edge, spec.right_edge
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _step(a, b, scale_a, scale_b, accumulator, out, tables, parameters):
+    for row in range(len(out)):
+        out[row] = cycle(a[row], b[row], scale_a[row], scale_b[row], accumulator[row], tables, parameters)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cycle(a, b, scale_a, scale_b, accumulator, tables, parameters):
+    """One cycle of one MAC: codes uint8[lanes] twice, scale codes, pattern; to the new pattern."""
+    significand, exponent, _ = tables
+    m, left, fixed, anchor, _, _ = parameters
+    special = _special(a, b, scale_a, scale_b, accumulator, tables, m)
+    if special >= 0:
+        return np.uint32(special)
+    largest = np.int64(anchor)
+    if not fixed:
+        largest = np.int64(-256)
+        for lane in range(len(a)):
+            largest = max(largest, np.int64(exponent[a[lane]]) + exponent[b[lane]])
+    total = np.int64(0)
+    for lane in range(len(a)):
+        product = np.int64(significand[a[lane]]) * significand[b[lane]]
+        drop = largest - exponent[a[lane]] - exponent[b[lane]]
+        total += (product << left) >> min(drop, 63)
+    return accumulate(total, largest + scale_a + scale_b - 127, accumulator, parameters)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _special(a, b, scale_a, scale_b, accumulator, tables, m):
+    """Pattern of the result if an infinity or NaN among the inputs decides it, else -1."""
+    significand, _, kind = tables
+    infinity, sign_bit = np.int64(_TOP_FIELD) << m, np.int64(1) << (m + EXPONENT_BITS)
+    kept = np.int64(accumulator) & (sign_bit - 1)
+    nan = scale_a == E8M0_NAN or scale_b == E8M0_NAN or kept > infinity
+    minus = kept == infinity and accumulator >= sign_bit
+    plus = kept == infinity and not minus
+    for lane in range(len(a)):
+        kind_a, kind_b = kind[a[lane]], kind[b[lane]]
+        if kind_a == NAN or kind_b == NAN:
+            nan = True
+        elif kind_a == INFINITE or kind_b == INFINITE:
+            product = significand[a[lane]] * significand[b[lane]]
+            nan, plus, minus = nan or product == 0, plus or product > 0, minus or product < 0
+    if nan or (plus and minus):
+        return infinity | np.int64(1) << (m - 1)
+    if plus or minus:
+        return infinity | (sign_bit if minus else 0)
+    return np.int64(-1)
+
+
+@njit(inline="always")
+def accumulate(total, e_in, accumulator, parameters):
+    """Stage 2 and normalisation, without branches: product sum int64, E_in int64, pattern; to the new pattern.
+
+    An infinite or NaN accumulator is returned as it is.
+    """
+    m, _, _, _, left_edge, right_edge = parameters
+    field = (np.int64(accumulator) >> m) & _TOP_FIELD
+    negative = np.int64(accumulator) >> (m + EXPONENT_BITS)
+    magnitude = (np.int64(accumulator) & ((1 << m) - 1)) | (1 << m)
+    d = field - e_in
+    magnitude = 0 if field == 0 or d <= -right_edge else magnitude
+    kept = -magnitude if negative else magnitude
+    up = min(d, m) if d >= 0 else np.int64(m + 1)
+    down = np.int64(0) if d >= 0 else min(-d, 63)
+    extension = np.int64(0) if d >= 0 else np.int64(m + 1)
+    pattern = _normalise((total << extension) + ((kept << up) >> down), e_in - extension, m)
+    returned = total == 0 or (field > 0 and d >= left_edge) or field == _TOP_FIELD
+    old = np.int64(accumulator) if field > 0 else np.int64(0)
+    return np.uint32(old if returned else pattern)
+
+
+@njit(inline="always")
+def _normalise(total, e_in, m):
+    magnitude = np.uint64(abs(total))
+    zeros = leading_zeros(magnitude)
+    field = e_in + 63 - zeros - m
+    significand = np.int64((magnitude << np.uint64(min(zeros, 63))) >> np.uint64(63 - m))
+    pattern = (field << m) + significand - (1 << m)
+    pattern = np.int64(_TOP_FIELD) << m if field >= _TOP_FIELD else pattern
+    pattern = pattern | (np.int64(1) << (m + EXPONENT_BITS)) if total < 0 else pattern
+    return np.int64(0) if total == 0 or field <= 0 else pattern

@@ -20,6 +20,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from hw.bits import leading_zeros
 from mx_formats.element import FINITE, ElementFormat, decode
 from mx_formats.element import INFINITE as INFINITE_KIND
 
@@ -54,25 +55,25 @@ def operand_table(element: ElementFormat) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(**_OPTIONS)
-def split_f16(bits: int) -> tuple[int, int]:
+def split_f16(bits: int) -> tuple[np.int32, np.int32]:
     """Significand (10 fraction bits) and exponent of an FP16 pattern."""
     return _split(bits, _i32(5), _i32(10))
 
 
 @njit(**_OPTIONS)
-def split_bf16(bits: int) -> tuple[int, int]:
+def split_bf16(bits: int) -> tuple[np.int32, np.int32]:
     """Significand (7 fraction bits) and exponent of a BF16 pattern."""
     return _split(bits, _i32(8), _i32(7))
 
 
 @njit(**_OPTIONS)
-def split_tf32(bits: int) -> tuple[int, int]:
+def split_tf32(bits: int) -> tuple[np.int32, np.int32]:
     """Significand (10 fraction bits) and exponent of an FP32 pattern read as TF32: the last 13 bits are ignored."""
     return _split(_i32(np.uint32(bits) >> np.uint32(13)), _i32(8), _i32(10))
 
 
 @njit(**_OPTIONS)
-def split_f32(bits: int) -> tuple[int, int]:
+def split_f32(bits: int) -> tuple[np.int32, np.int32]:
     """Significand (23 fraction bits) and exponent of an FP32 pattern."""
     return _split(bits, _i32(8), _i32(23))
 
@@ -180,9 +181,8 @@ def _sum_products(a_sig, a_exp, b_sig, b_exp, k0, k1, left, top, total):
                 total[n, m] += _i32(_i32(p0 + p1) + _i32(p2 + p3))
 
 
-# Numba widens int32 arithmetic to int64, and LLVM then shifts half as many lanes; hence IR for these two.
-@intrinsic
-def _align(typing_context: Any, value: Any, shift: Any) -> Any:
+# Numba widens int32 arithmetic to int64, and LLVM then shifts half as many lanes; hence IR.
+def _align_ir(typing_context: Any, value: Any, shift: Any) -> Any:
     """Truncate value * 2**-shift toward zero, both int32, shift >= 0."""
 
     def codegen(context, builder, signature, arguments):
@@ -196,21 +196,14 @@ def _align(typing_context: Any, value: Any, shift: Any) -> Any:
     return types.int32(types.int32, types.int32), codegen
 
 
-@intrinsic
-def _leading_zeros(typing_context: Any, value: Any) -> Any:
-    """Zeros above the leading one of a uint64; 64 for zero."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), codegen
+_align: Any = intrinsic(_align_ir)
 
 
 @njit(inline="always")
 def _truncate_to_f32(total, exponent):
     """FP32 pattern of total * 2**exponent, truncated toward zero; overflow is infinity."""
     magnitude = np.uint64(abs(total))
-    lead = min(_leading_zeros(magnitude), 63)
+    lead = min(leading_zeros(magnitude), 63)
     field = np.int64(63 - lead) + exponent + 127
     significand = np.int64((magnitude << np.uint64(lead)) >> np.uint64(40))
     below = min(max(1 - field, 0), 31)  # a subnormal loses its hidden bit and more
@@ -224,7 +217,7 @@ def _truncate_to_f32(total, exponent):
 def _round_to_f16(total, exponent):
     """FP16 pattern of total * 2**exponent, rounded to nearest even; overflow is infinity."""
     magnitude = np.uint64(abs(total))
-    lead = min(_leading_zeros(magnitude), 63)
+    lead = min(leading_zeros(magnitude), 63)
     field = np.int64(63 - lead) + exponent + 15
     # The leading one sits at bit 62, so that adding a half cannot leave 64 bits.
     aligned = (magnitude << np.uint64(lead)) >> np.uint64(1)
@@ -258,3 +251,25 @@ def _resolve_specials(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, top, single):
                 infinity = INFINITY_F32 if single else INFINITY_F16
                 sign_bit = 0x80000000 if single else 0x8000
                 acc[n, m] = infinity | (sign_bit if minus else 0)
+
+
+@njit(**_OPTIONS)
+def mma_s32(a, b, acc, k0, k1, saturate):
+    """Integer mma, exact: acc[n, m] += sum over k0 <= k < k1 of a[k, m] * b[k, n].
+
+    Args:
+        a: int32[K, 16], operands of 8 bits or fewer.
+        b: int32[K, 8], operands of 8 bits or fewer.
+        acc: int32[8, 16], read and written.
+        k0: first k.
+        k1: end of k; at most 2**16 of them, so that a sum of products fits in 32 bits.
+        saturate: clamp the result to int32 (`.SAT`); otherwise it wraps.
+    """
+    for n in range(COLUMNS):
+        for m in range(ROWS):
+            total = np.int64(acc[n, m])
+            for k in range(k0, k1):
+                total += a[k, m] * b[k, n]
+            if saturate:
+                total = min(max(total, -(1 << 31)), (1 << 31) - 1)
+            acc[n, m] = _i32(total)
