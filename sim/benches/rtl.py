@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rtl.design import MacDesign
+from rtl.mac import MacDesign
 from rtl.simulate import rtl_mac_step
 from sim.measure import Measurement, best_seconds
 
