@@ -45,12 +45,11 @@ _PROGRAMS = (
 _NEEDED_BY = {"compiled RTL": ("pyosys", "C++ compiler"), "cocotb": tuple(r[0] for r in _PACKAGES + _PROGRAMS)}
 
 
-@cache
-def found() -> tuple[Tool, ...]:
+def found() -> list[Tool]:
     """Every tool this room uses, present or not, in the order it is needed."""
     packages = [Tool(name, _package_version(name), disables, get) for name, disables, get in _PACKAGES]
     programs = [Tool(name, _program_version(_program(name)), disables, get) for name, _, disables, get in _PROGRAMS]
-    return tuple(packages + programs)
+    return packages + programs
 
 
 def missing(purpose: str) -> list[Tool]:

@@ -1,7 +1,7 @@
 """The whole MAC: one cycle as combinational logic, and the same with its accumulator register."""
 
 # Amaranth makes ports when a component is constructed, which pyright cannot see.
-# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportInvalidTypeForm=false
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out

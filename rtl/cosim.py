@@ -1,0 +1,254 @@
+"""The registered MAC in Verilator, driven by cocotb with recorded vectors and compared cycle by cycle."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cocotb_tools.config
+import numpy as np
+from amaranth.lib.wiring import Component
+
+import rtl
+from rtl import cache, emit, tools
+from rtl.mac import Mac, MacDesign
+from rtl.simulate import checked, port_words
+
+# `-Wno-fatal`: Amaranth extends operands to the width of the result, which Verilator reports as a width warning.
+VERILATOR_FLAGS = ("-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O1")
+TIMESCALE = ("1ns", "1ps")  # Amaranth writes none, and a simulator's default of 1 s is useless
+TOPLEVEL = "mac"
+POLL_SECONDS = 0.1
+
+Progress = Callable[[str, int, int], None]
+
+# Both run in a child process, so that its environment, output and exit are not ours.
+_BUILD = """\
+import json, sys
+from cocotb_tools.runner import get_runner
+get_runner("verilator").build(always=True, **json.loads(sys.argv[1]))
+"""
+_TEST = """\
+import json, sys
+from cocotb_tools.runner import get_runner
+get_runner("verilator").test(**json.loads(sys.argv[1]))
+"""
+
+
+@dataclass(frozen=True)
+class MacVectors:
+    """N consecutive cycles of one mode, each with the accumulator it must leave.
+
+    Attributes:
+        a: codes uint8[N, lanes] of the left operand.
+        b: codes uint8[N, lanes] of the right operand.
+        xa: E8M0 scale codes uint8[N] of `a`'s blocks.
+        xb: E8M0 scale codes uint8[N] of `b`'s blocks.
+        clear: bool[N], this cycle starts a dot product from +0.
+        expected: accumulator patterns uint32[N] after each cycle.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    xa: np.ndarray
+    xb: np.ndarray
+    clear: np.ndarray
+    expected: np.ndarray
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first cycle of a mode whose accumulator differs: its inputs, and both patterns."""
+
+    element: str
+    index: int
+    a: tuple[int, ...]
+    b: tuple[int, ...]
+    xa: int
+    xb: int
+    acc: int
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        a, b = ([f"{code:#04x}" for code in codes] for codes in (self.a, self.b))
+        return (
+            f"{self.element} vector {self.index}: a=[{' '.join(a)}] b=[{' '.join(b)}] xa={self.xa} xb={self.xb} "
+            f"acc={self.acc:#x}: expected {self.expected:#x}, RTL gave {self.got:#x}"
+        )
+
+
+@dataclass(frozen=True)
+class CosimResult:
+    """What a cocotb run found.
+
+    Attributes:
+        vectors: cycles checked, per element name.
+        mismatches: of those, cycles whose accumulator differed.
+        first_mismatch: the first of each element that has one.
+        seconds: wall time of the simulation, build not included.
+        build_seconds: wall time until the simulator was ready; near zero from the cache.
+    """
+
+    vectors: dict[str, int]
+    mismatches: dict[str, int]
+    first_mismatch: dict[str, Mismatch]
+    seconds: float
+    build_seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """No mismatch in any mode."""
+        return not any(self.mismatches.values())
+
+
+def run_cocotb(
+    design: MacDesign,
+    vectors: Mapping[str, MacVectors],
+    *,
+    on_progress: Progress | None = None,
+    component: Component | None = None,
+) -> CosimResult:
+    """Simulate the MAC's RTL on every vector and compare the accumulator after each cycle.
+
+    The bench also checks that the accumulator holds without `valid` and that reset clears it. Nothing is written
+    outside the build cache and a temporary folder.
+
+    Args:
+        design: the MAC; its Verilator model is built on first use (tens of seconds) and cached.
+        vectors: per element name, at least one cycle; the first cycle must have `clear` set.
+        on_progress: called with element, cycles done, cycles in all, as the simulation advances.
+        component: RTL to run in place of `Mac(design)`, with the same ports.
+
+    Raises:
+        ValueError: no vectors, unknown element, wrong shapes, values out of range.
+        ToolError: a tool is missing, the build failed, or the simulation broke off or failed its protocol checks.
+    """
+    columns = _columns(design, vectors)
+    started = time.perf_counter()
+    binary = build(component or Mac(design))
+    built = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="warptree-cosim-") as scratch:
+        raw = _simulate(binary, columns, Path(scratch), on_progress)
+    seconds = time.perf_counter() - built
+    first = {
+        name: _mismatch(name, vectors[name], **raw[name]["first"]) for name in vectors if raw[name]["first"] is not None
+    }
+    return CosimResult(
+        vectors={name: raw[name]["vectors"] for name in vectors},
+        mismatches={name: raw[name]["mismatches"] for name in vectors},
+        first_mismatch=first,
+        seconds=seconds,
+        build_seconds=built - started,
+    )
+
+
+def build(component: Component) -> Path:
+    """Folder with the Verilator model of `component`, ready for cocotb; built once per Verilog, tools and flags.
+
+    Raises:
+        ToolError: a tool is missing or failed.
+    """
+    tools.require("cocotb")
+    verilog = emit.verilog(component, TOPLEVEL)
+    # The binary finds cocotb's libraries by absolute path.
+    libraries = str(cocotb_tools.config.libs_dir)
+    versions = tools.versions("verilator", "cocotb", "C++ compiler")
+    key = cache.key(verilog, versions, VERILATOR_FLAGS, TIMESCALE, libraries)
+
+    def fill(folder: Path) -> None:
+        (folder / "mac.v").write_text(verilog)
+        with tempfile.TemporaryDirectory(prefix="warptree-verilator-") as scratch:
+            _runner(_BUILD, tools.verilator_environment(), sources=[str(folder / "mac.v")], hdl_toplevel=TOPLEVEL,
+                    build_dir=scratch, build_args=VERILATOR_FLAGS, timescale=TIMESCALE)  # fmt: skip
+            binary = Path(scratch) / TOPLEVEL
+            (folder / TOPLEVEL).write_bytes(binary.read_bytes())
+            (folder / TOPLEVEL).chmod(0o755)
+
+    return cache.entry(key, fill)
+
+
+def _columns(design: MacDesign, vectors: Mapping[str, MacVectors]) -> dict[str, np.ndarray]:
+    """The vector file: `<element>/<port>` and `<element>/expected`, uint32[N] each."""
+    if not vectors:
+        raise ValueError("vectors: got none, must have at least one element's")
+    columns = {}
+    for name, given in vectors.items():
+        ports = port_words(design, name, given.a, given.b, given.xa, given.xb)
+        n = len(ports["a"])
+        if given.clear.shape != (n,) or given.clear.dtype != bool or not n or not given.clear[0]:
+            raise ValueError(f"vectors[{name!r}].clear: must be bool[{n}], at least one, the first one set")
+        ports["clear"] = given.clear.astype(np.uint32)
+        ports["expected"] = checked(f"vectors[{name!r}].expected", given.expected, design.accumulator_bits, (n,))
+        columns |= {f"{name}/{port}": column for port, column in ports.items()}
+    return columns
+
+
+def _simulate(
+    binary: Path, columns: dict[str, np.ndarray], scratch: Path, on_progress: Progress | None
+) -> dict[str, dict]:
+    np.savez(scratch / "vectors.npz", allow_pickle=False, **columns)
+    files = {
+        "MAC_BENCH_VECTORS": scratch / "vectors.npz",
+        "MAC_BENCH_RESULT": scratch / "result.json",
+        "MAC_BENCH_PROGRESS": scratch / "progress.txt",
+    }
+    environment = {**os.environ, **{key: str(path) for key, path in files.items()}}
+    xml = scratch / "results.xml"
+    log = _runner(_TEST, environment, lambda: _report(files["MAC_BENCH_PROGRESS"], on_progress),
+                  test_module="rtl.benches.mac_bench", hdl_toplevel=TOPLEVEL, hdl_toplevel_lang="verilog",
+                  build_dir=str(binary), test_dir=str(scratch), results_xml=str(xml))  # fmt: skip
+    if not files["MAC_BENCH_RESULT"].exists() or not xml.exists() or "<failure" in xml.read_text():
+        raise tools.ToolError(f"the cocotb bench failed or broke off; end of its log:\n{log[-3000:]}")
+    return json.loads(files["MAC_BENCH_RESULT"].read_text())
+
+
+def _runner(script: str, environment: dict[str, str], poll: Callable[[], None] = lambda: None, **arguments) -> str:
+    """Run one of the runner scripts in a child process, calling `poll` now and then; returns its output."""
+    # cocotb treats a run below pytest differently.
+    environment = {key: value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST"}
+    package_parent = str(Path(rtl.__file__).parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join([package_parent, environment.get("PYTHONPATH", "")])
+    with tempfile.TemporaryFile("w+") as output:
+        child = subprocess.Popen([sys.executable, "-c", script, json.dumps(arguments)], env=environment, stdout=output,
+                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # fmt: skip
+        try:
+            while child.poll() is None:
+                time.sleep(POLL_SECONDS)
+                poll()
+        finally:
+            child.kill()  # an interrupted run leaves no simulator behind
+            child.wait()
+        output.seek(0)
+        log = output.read()
+    if child.returncode != 0:
+        raise tools.ToolError(f"the cocotb runner failed with exit code {child.returncode}:\n{log[-3000:]}")
+    return log
+
+
+def _report(progress: Path, on_progress: Progress | None) -> None:
+    if on_progress is None or not progress.exists():
+        return
+    lines = [line for line in progress.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    if lines:
+        name, done, total = lines[-1].split()
+        on_progress(name, int(done), int(total))
+
+
+def _mismatch(name: str, vectors: MacVectors, index: int, got: int) -> Mismatch:
+    return Mismatch(
+        element=name,
+        index=index,
+        a=tuple(vectors.a[index].tolist()),
+        b=tuple(vectors.b[index].tolist()),
+        xa=int(vectors.xa[index]),
+        xb=int(vectors.xb[index]),
+        acc=0 if vectors.clear[index] else int(vectors.expected[index - 1]),
+        expected=int(vectors.expected[index]),
+        got=got,
+    )

@@ -1,0 +1,80 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtl.cosim import MacVectors, run_cocotb
+from rtl.mac import Mac, MacDesign, step
+from rtl.mac.normalise import Normalise
+from rtl.simulate import rtl_mac_step
+
+DESIGN = MacDesign()
+NAMES = ("INT8", "E4M3", "E2M1")
+
+pytestmark = pytest.mark.usefixtures("cocotb_tools")
+
+
+def dots(cycles, name: str, n: int, length: int) -> MacVectors:
+    """`n` dot products of `length` cycles; expected values from the compiled combinational step."""
+    made = cycles(DESIGN, name, n * length, seed=2)
+    shaped = {key: value.reshape(n, length, *value.shape[1:]) for key, value in made.inputs().items()}
+    expected = np.zeros((n, length), np.uint32)
+    for cycle in range(length):
+        acc = expected[:, cycle - 1] if cycle else np.zeros(n, np.uint32)
+        operands = [shaped[key][:, cycle] for key in ("a", "b", "xa", "xb")]
+        expected[:, cycle] = rtl_mac_step(DESIGN, name, *operands, acc)
+    clear = np.tile(np.arange(length) == 0, n)
+    return MacVectors(made.a, made.b, made.xa, made.xb, clear, expected.ravel())
+
+
+def test_registered_mac_follows_the_step(cycles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    vectors = {name: dots(cycles, name, 150, 8) for name in NAMES}
+    result = run_cocotb(DESIGN, vectors, on_progress=lambda *report: seen.append(report))
+    assert result.ok
+    assert result.vectors == dict.fromkeys(NAMES, 1200)
+    assert result.mismatches == dict.fromkeys(NAMES, 0)
+    assert result.first_mismatch == {}
+    assert all(0 < done <= total == 1200 and name in NAMES for name, done, total in seen)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_wrong_vector_is_shown(cycles) -> None:
+    vectors = dots(cycles, "E4M3", 4, 8)
+    vectors.expected[11] ^= 1
+    result = run_cocotb(DESIGN, {"E4M3": vectors})
+    assert not result.ok
+    assert result.mismatches == {"E4M3": 1}
+    first = result.first_mismatch["E4M3"]
+    assert (first.index, first.expected, first.got) == (11, first.got ^ 1, int(vectors.expected[11]) ^ 1)
+    assert first.acc == vectors.expected[10]
+    assert f"E4M3 vector 11: a=[{vectors.a[11, 0]:#04x}" in str(first)
+
+
+class SignLost(Normalise):
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.sign.eq(0)
+        return m
+
+
+def test_broken_rtl_is_caught(cycles, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = {name: dots(cycles, name, 8, 8) for name in NAMES}
+    monkeypatch.setattr(step, "Normalise", SignLost)
+    result = run_cocotb(DESIGN, vectors, component=Mac(DESIGN))
+    assert all(result.mismatches[name] > 0 for name in NAMES)
+    first = result.first_mismatch["INT8"]
+    assert (first.expected >> 24, first.got >> 24) == (1, 0)
+
+
+def test_bad_vectors_are_named(cycles) -> None:
+    good = dots(cycles, "INT8", 1, 4)
+    with pytest.raises(ValueError, match="got none"):
+        run_cocotb(DESIGN, {})
+    unstarted = MacVectors(good.a, good.b, good.xa, good.xb, np.zeros(4, bool), good.expected)
+    with pytest.raises(
+        ValueError, match=r"vectors\['INT8'\].clear: must be bool\[4\], at least one, the first one set"
+    ):
+        run_cocotb(DESIGN, {"INT8": unstarted})
