@@ -45,7 +45,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from hw.bits import leading_zeros
+from mx_formats.bits import leading_zeros
 from mx_formats.element import INFINITE, NAN, ElementFormat, check_codes, decode
 from mx_formats.scale import E8M0
 

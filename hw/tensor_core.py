@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from hw.bits import leading_zeros
+from mx_formats.bits import leading_zeros
 from mx_formats.element import FINITE, ElementFormat, decode
 from mx_formats.element import INFINITE as INFINITE_KIND
 
