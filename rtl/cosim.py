@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import numpy as np
 from amaranth.lib.wiring import Component
 
 import rtl
+from hw.mac import step as model_step
 from rtl import cache, emit, tools
 from rtl.mac import Mac, MacDesign
 from rtl.simulate import checked, port_words
@@ -59,6 +61,35 @@ class MacVectors:
     xb: np.ndarray
     clear: np.ndarray
     expected: np.ndarray
+
+
+def dot_vectors(
+    design: MacDesign, element: str, a: np.ndarray, b: np.ndarray, xa: np.ndarray, xb: np.ndarray
+) -> MacVectors:
+    """Vectors of D dot products, one after another, with the accumulators that the model `hw.mac` computes.
+
+    Args:
+        design: the MAC.
+        element: name of a mode.
+        a: codes uint8[D, cycles, lanes] of the left operands, in the order of k.
+        b: codes uint8[D, cycles, lanes] of the right operands.
+        xa: scale codes uint8[D, cycles] of `a`'s blocks, repeated for every cycle of a block.
+        xb: scale codes uint8[D, cycles] of `b`'s blocks.
+
+    Raises:
+        ValueError: a shape, dtype or code is not as above.
+    """
+    spec = design.spec(element)
+    dots, cycles = np.shape(xa)
+    expected = np.empty((dots, cycles), np.uint32)
+    acc = np.zeros(dots, np.uint32)
+    for cycle in range(cycles):
+        acc = model_step(spec, a[:, cycle], b[:, cycle], xa[:, cycle], xb[:, cycle], acc)
+        expected[:, cycle] = acc
+    clear = np.zeros((dots, cycles), bool)
+    clear[:, 0] = True
+    rows = (dots * cycles, spec.lanes)
+    return MacVectors(a.reshape(rows), b.reshape(rows), xa.ravel(), xb.ravel(), clear.ravel(), expected.ravel())
 
 
 @dataclass(frozen=True)
@@ -216,14 +247,17 @@ def _runner(script: str, environment: dict[str, str], poll: Callable[[], None] =
     environment["PYTHONPATH"] = os.pathsep.join([package_parent, environment.get("PYTHONPATH", "")])
     with tempfile.TemporaryFile("w+") as output:
         child = subprocess.Popen([sys.executable, "-c", script, json.dumps(arguments)], env=environment, stdout=output,
-                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # fmt: skip
+                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                 start_new_session=True)  # fmt: skip
         try:
             while child.poll() is None:
                 time.sleep(POLL_SECONDS)
                 poll()
-        finally:
-            child.kill()  # an interrupted run leaves no simulator behind
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)  # the compiler or simulator it started goes with it
             child.wait()
+            raise
+        poll()
         output.seek(0)
         log = output.read()
     if child.returncode != 0:

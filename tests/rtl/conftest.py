@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mx_formats.element import FINITE, decode
 from rtl import tools
 from rtl.mac import MacDesign
 
@@ -23,9 +24,9 @@ def cocotb_tools() -> None:
 
 
 class Cycles:
-    """Random MAC cycles of one mode: arrays by name as `rtl_mac_step` takes them."""
+    """Random MAC cycles of one mode: arrays by name as `rtl_mac_step` takes them; `finite`: no special codes."""
 
-    def __init__(self, design: MacDesign, element: str, n: int, seed: int):
+    def __init__(self, design: MacDesign, element: str, n: int, seed: int, *, finite: bool = False):
         self.design, self.element = design, element
         spec = design.spec(element)
         rng = np.random.default_rng([seed, design.mode(element), design.mantissa_bits])
@@ -35,6 +36,10 @@ class Cycles:
         self.xb = rng.integers(100, 155, n).astype(np.uint8)
         self.acc = self._accumulators(rng, n)
         self._make_adversarial(rng, n)
+        if finite:
+            self.xa, self.xb = np.minimum(self.xa, 254), np.minimum(self.xb, 254)
+            for codes in (self.a, self.b):
+                codes[decode(codes, spec.element).kind != FINITE] = 0
 
     def _accumulators(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Exponents around the product sum's, so that every distance of the window is met."""
