@@ -4,10 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hw.mac import MacSpec
 from hw.presets import TENSOR_CORES
 from hw.tensor_core import COLUMNS, ROWS
+from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8
 from mx_formats.element import FP16
+from mx_formats.quantize import quantize
 from sim.dots import tensor_core_sums
+from sim.mac_run import sum_on_mac
 from sim.measure import Measurement, best_seconds
 
 PEER = "MMA-Sim (arXiv 2511.10909)"  # the public exact tensor-core model, about 8e4 MAC/s on a core
@@ -16,10 +20,15 @@ TILES, K = 1000, 64
 
 
 def measure(budget_seconds: float) -> Iterator[Measurement]:
-    """Yield the rate of fp16 tensor-core dots with FP32 accumulator, operands unpacked from their bit patterns."""
+    """Yield the rates of fp16 tensor-core dots with FP32 accumulator, and of the hybrid MX tree per format."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((TILES, rows, K)).astype(np.float16) for rows in (ROWS, COLUMNS))
     core = TENSOR_CORES["ampere", FP16]
     seconds = best_seconds(lambda: tensor_core_sums(a, b, core), budget_seconds)
-    rate = TILES * ROWS * COLUMNS * K / seconds
-    yield Measurement("trees", "tensor core, fp16 to fp32, Ampere", rate, "MAC/s", PEER, PEER_MACS_PER_SECOND)
+    macs = TILES * ROWS * COLUMNS * K
+    yield Measurement("trees", "tensor core, fp16 to fp32, Ampere", macs / seconds, "MAC/s", PEER, PEER_MACS_PER_SECOND)
+    for block in (MXINT8, MXFP8_E4M3, MXFP4):
+        operands = quantize(a, block), quantize(b, block)
+        spec = MacSpec(block.element)
+        seconds = best_seconds(lambda spec=spec, operands=operands: sum_on_mac(spec, *operands), budget_seconds)
+        yield Measurement("trees", f"hybrid tree M=16, {block.name}", macs / seconds, "MAC/s")
