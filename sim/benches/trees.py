@@ -23,8 +23,9 @@ def measure(budget_seconds: float) -> Iterator[Measurement]:
     """Yield the rates of fp16 tensor-core dots with FP32 accumulator, and of the hybrid MX tree per format."""
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((TILES, rows, K)).astype(np.float16) for rows in (ROWS, COLUMNS))
+    codes = a.view(np.uint16), b.view(np.uint16)
     core = TENSOR_CORES["ampere", FP16]
-    seconds = best_seconds(lambda: tensor_core_sums(a, b, core), budget_seconds)
+    seconds = best_seconds(lambda: tensor_core_sums(*codes, FP16, core), budget_seconds)
     macs = TILES * ROWS * COLUMNS * K
     yield Measurement("trees", "tensor core, fp16 to fp32, Ampere", macs / seconds, "MAC/s", PEER, PEER_MACS_PER_SECOND)
     for block in (MXINT8, MXFP8_E4M3, MXFP4):

@@ -18,7 +18,9 @@ FORMATS = tuple(BLOCK_FORMATS.values())
 
 def make_dots(a: np.ndarray, b: np.ndarray) -> Dots:
     a, b = a.astype(np.float16), b.astype(np.float16)
-    return Dots(a.astype(np.float32), b.astype(np.float32), tensor_core_sums(a, b, AMPERE))
+    return Dots(
+        a.astype(np.float32), b.astype(np.float32), tensor_core_sums(a.view(np.uint16), b.view(np.uint16), FP16, AMPERE)
+    )
 
 
 def normal_dots(seed: int, tiles: int, length: int) -> Dots:

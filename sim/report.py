@@ -1,0 +1,216 @@
+"""One self-contained HTML page about one run: what ran, what it cost, how exact it was, and how each number was got."""
+
+import html
+import importlib.metadata
+import linecache
+from pathlib import Path
+
+import numpy as np
+from plotly.offline import get_plotlyjs
+
+from sim import figures
+from sim.page import Html, document, figure_number, table, tiles
+from sim.provenance import Number, Origin
+from sim.results import LaunchResult, RunResult
+from sim.tables import lines_frame
+
+MAX_LAUNCHES = 12  # shown one by one, longest first; the tables have all of them
+MAX_LINES = 12
+
+
+def write_report(run: RunResult, path: Path) -> Path:
+    """Write the page for `run`; it fetches nothing, so it opens offline. Returns `path`."""
+    sections = (_header, _launches, _stalls, _bytes, _lines, _residency, _accuracy, _rtl, _provenance, _footer)
+    body = "\n".join(text for section in sections if (text := section(run)))
+    path.write_text(document(f"{run.title} - warptree", body, get_plotlyjs()), encoding="utf-8")
+    return path
+
+
+def _header(run: RunResult) -> str:
+    entries = [
+        (figure_number(run.cycles), "simulated cycles"),
+        (f"{_microseconds(run):.4g} µs", f"at {figure_number(run.gpu.core_clock_mhz)} MHz"),
+        (f"{run.ipc:.2f}", "warp-instructions per SM-cycle"),
+        *((f"{accuracy.qsnr_db:.1f} dB", f"{accuracy.format} against float64") for accuracy in run.accuracy),
+    ]
+    if run.cosim is not None:
+        entries.append((f"{run.rtl_mismatches} of {run.rtl_vectors:,}", "RTL vectors that differ"))
+    return (
+        f'<header><div class="brand">warptree report</div><h1>{html.escape(run.title)} on a virtual '
+        f'{html.escape(run.gpu.product)}</h1><p class="soft"><code>{html.escape(run.command)}</code></p></header>'
+        f"<p>{html.escape(_lede(run))}</p>{tiles(entries)}"
+    )
+
+
+def _lede(run: RunResult) -> str:
+    count = len(run.launches)
+    instructions = sum(launch.timing.warp_instructions for launch in run.launches)
+    return (
+        f"{count} kernel launch{'es' if count != 1 else ''}, {instructions:,} warp-instructions of real machine code "
+        f"(sm_{run.gpu.arch}), executed on the CPU and timed on a model of the GPU's cores. "
+        "No GPU took part; every number below says whether it was measured, simulated or published."
+    )
+
+
+def _longest(run: RunResult) -> list[tuple[int, LaunchResult]]:
+    order = sorted(enumerate(run.launches), key=lambda entry: -entry[1].timing.cycles)
+    return sorted(order[:MAX_LAUNCHES])
+
+
+def _name(index: int, launch: LaunchResult) -> str:
+    return f"{index}: {launch.timing.kernel}"
+
+
+def _launches(run: RunResult) -> str:
+    columns = ("launch", "grid", "threads", "cycles", "time (µs)", "warp-instr", "IPC", "warps/SM", "limited by")
+    rows = []
+    for index, launch in _longest(run):
+        timing = launch.timing
+        rows.append((
+            _name(index, launch), " x ".join(map(str, timing.grid)), launch.block_threads, timing.cycles,
+            timing.cycles / timing.clock_mhz, timing.warp_instructions, round(timing.ipc, 2),
+            timing.occupancy.warps_per_sm, timing.occupancy.limited_by,
+        ))  # fmt: skip
+    more = len(run.launches) - len(rows)
+    note = f'<p class="soft">{more} shorter launches are in launches.parquet.</p>' if more else ""
+    return f"<h2>What it cost</h2>{table(columns, rows)}{note}"
+
+
+def _stalls(run: RunResult) -> str:
+    longest = _longest(run)
+    parts: dict[str, list[float]] = {}
+    for position, (_, launch) in enumerate(longest):
+        frame = launch.timing.stalls_frame()
+        for reason, cycles in zip(frame["reason"], frame["warp_cycles"], strict=True):
+            parts.setdefault(str(reason), [0.0] * len(longest))[position] += float(cycles)
+    parts = dict(sorted(((k, v) for k, v in parts.items() if sum(v)), key=lambda part: -sum(part[1])))
+    chart = figures.stacked_shares([_name(*entry) for entry in longest], parts, "warp-cycles")
+    return (
+        "<h2>What warps did with their time</h2><p>Each cycle of each resident warp is counted once: it issued, or it "
+        f"waited for the first reason that held it back.</p>{chart}"
+    )
+
+
+def _bytes(run: RunResult) -> str:
+    longest = _longest(run)
+    levels = list(dict.fromkeys(level for _, launch in longest for level in launch.timing.bytes))
+    rows = [
+        (_name(*entry), *(int(entry[1].timing.bytes.get(level, 0)) for level in levels)) for entry in longest
+    ]  # fmt: skip
+    columns = ("launch", *(level.replace("_", " ") for level in levels))
+    return f"<h2>What moved, in bytes</h2>{table(columns, rows)}"
+
+
+def _lines(run: RunResult) -> str:
+    frame = lines_frame(run)
+    if frame.empty:
+        return ""
+    totals = frame.groupby(["file", "line"], as_index=False)[["issued", "warp_cycles"]].sum()
+    totals = totals.sort_values("warp_cycles", ascending=False)
+    everything = float(totals["warp_cycles"].sum()) or 1.0
+    rows = []
+    for row in totals.head(MAX_LINES).itertuples():
+        share = 100 * float(row.warp_cycles) / everything  # pyright: ignore[reportArgumentType]
+        bar = Html(f'<span class="bar" style="width:{1.4 * share:.1f}px"></span> {share:.1f} %')
+        place = f"{Path(str(row.file)).name}:{row.line}" if row.line else "no line"
+        text = linecache.getline(str(row.file), int(row.line)).strip()  # pyright: ignore[reportArgumentType]
+        rows.append((bar, int(row.issued), place, text))  # pyright: ignore[reportArgumentType]
+    columns = ("share of warp-cycles", "warp-instr", "line", "source")
+    return f"<h2>Which lines cost it</h2>{table(columns, rows, code=('source',))}"
+
+
+def _residency(run: RunResult) -> str:
+    index, launch = max(enumerate(run.launches), key=lambda entry: entry[1].timing.cycles)
+    warps = launch.timing.warps
+    if not len(warps):
+        return ""
+    edges = np.concatenate([warps["start_cycle"], warps["end_cycle"]])
+    change = np.concatenate([np.ones(len(warps), int), -np.ones(len(warps), int)])
+    cycles, inverse = np.unique(edges, return_inverse=True)
+    resident = np.cumsum(np.bincount(inverse, weights=change))
+    keep = np.unique(np.linspace(0, len(cycles) - 1, 2000).astype(int))
+    chart = figures.step_line(cycles[keep].tolist(), resident[keep].tolist(), "cycle", "resident warps, all SMs")
+    return f"<h2>Warps in flight</h2><p>Launch {html.escape(_name(index, launch))}.</p>{chart}"
+
+
+def _accuracy(run: RunResult) -> str:
+    if not run.accuracy:
+        return ""
+    first = run.accuracy[0]
+    groups = {
+        "on the hybrid tree": [a.qsnr_db for a in run.accuracy],
+        "exact sum (format alone)": [a.cast_qsnr_db for a in run.accuracy],
+    }
+    chart = figures.grouped_bars([a.format for a in run.accuracy], groups, "dB")
+    columns = ("format", "QSNR (dB)", "exact sum (dB)", "max error", "max difference to fp16", "max error of the tree")
+    rows = [
+        (a.format, round(a.qsnr_db, 2), round(a.cast_qsnr_db, 2), a.max_abs_err, a.max_abs_err_tensor_core,
+         a.max_abs_err_tree)
+        for a in run.accuracy
+    ]  # fmt: skip
+    return (
+        "<h2>The same dots on an MX datapath</h2>"
+        f"<p>{first.dots:,} dot products, {first.products:,} multiply-accumulates, taken from this run's own "
+        "tensor-core instructions, cast to each format in blocks of 32 along K and summed bit for bit on a <b>hybrid "
+        "reduction tree</b>. QSNR is against float64 on the original operands; the tensor core itself reaches "
+        f"{first.tensor_core_qsnr_db:.1f} dB.</p>{chart}{table(columns, rows)}"
+    )
+
+
+def _rtl(run: RunResult) -> str:
+    cosim = run.cosim
+    if cosim is None:
+        return ""
+    good = cosim.ok
+    verdict = Html(f'<span class="{"good" if good else "bad"}">{"equal" if good else "DIFFERENT"}</span>')
+    rows = [(name, cosim.vectors[name], cosim.mismatches[name]) for name in cosim.vectors]
+    first = "".join(f'<p class="bad">{html.escape(str(found))}</p>' for found in cosim.first_mismatch.values())
+    return (
+        f"<h2>RTL against model: {verdict}</h2><p>The Amaranth MAC generated from the same spec, compiled by Verilator "
+        f"and driven by cocotb with operands of this run, in {cosim.seconds:.1f} s.</p>"
+        f"{table(('element', 'vectors', 'mismatches'), rows)}{first}"
+    )
+
+
+def _provenance(run: RunResult) -> str:
+    rows = [
+        (n.name, f"{figure_number(n.value)} {n.unit}".strip(), Html(f'<span class="tag">{n.origin}</span>'), n.basis)
+        for n in numbers(run)
+    ]
+    return (
+        "<h2>Where each number comes from</h2><p>Configuration <code>"
+        f"{run.configuration}</code> names the specs behind the simulated ones.</p>"
+        f"{table(('number', 'value', 'origin', 'basis'), rows)}"
+    )
+
+
+def numbers(run: RunResult) -> list[Number]:
+    """Every headline number of the page with its origin and basis."""
+    core = f"core model of {run.gpu.product}, configuration {run.configuration}"
+    rows = [
+        *run.numbers,
+        Number("cycles, all launches", run.cycles, "cycles", Origin.SIMULATED, core),
+        Number("time, all launches", _microseconds(run), "µs", Origin.SIMULATED, f"{core}; launch overhead excluded"),
+        Number("IPC", run.ipc, "warp-instr per SM-cycle", Origin.SIMULATED, core),
+        Number("clock", run.gpu.core_clock_mhz, "MHz", Origin.PUBLISHED, "the GPU's specification file"),
+    ]
+    for a in run.accuracy:
+        basis = f"{a.tree}, bit-exact to its rule; {a.dots:,} dot products"
+        rows.append(Number(f"QSNR {a.format}", a.qsnr_db, "dB", Origin.SIMULATED, basis))
+    if run.cosim is not None:
+        basis = "Verilated RTL driven by cocotb, every vector compared"
+        rows.append(Number("RTL vectors", run.rtl_vectors, "", Origin.MEASURED, basis))
+        rows.append(Number("RTL mismatches", run.rtl_mismatches, "", Origin.MEASURED, basis))
+    return rows
+
+
+def _microseconds(run: RunResult) -> float:
+    return sum(launch.timing.cycles / launch.timing.clock_mhz for launch in run.launches)
+
+
+def _footer(run: RunResult) -> str:
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("warptree", "triton", "torch"))
+    return (
+        f"<footer>{versions}. Beside this page: launches, stalls, lines and accuracy as Parquet; timeline.json.gz for "
+        "ui.perfetto.dev or chrome://tracing (1 µs shown = 1 cycle).</footer>"
+    )

@@ -1,0 +1,70 @@
+"""What a run leaves behind: launches with their timing, accuracy per format, the RTL's verdict."""
+
+from dataclasses import dataclass
+
+from gpu_model.program import Program
+from gpu_model.timing import Timing
+from hw.gpu_spec import GpuSpec
+from rtl.cosim import CosimResult
+from sim.accuracy import FormatAccuracy
+from sim.provenance import Number
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """One kernel launch.
+
+    Attributes:
+        program: the machine code that ran.
+        timing: what it cost on the virtual GPU.
+        block_threads: threads of a block.
+    """
+
+    program: Program
+    timing: Timing
+    block_threads: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything a report needs.
+
+    Attributes:
+        title: what ran, e.g. "flash_attention.py".
+        command: the command that repeats the run.
+        gpu: the virtual GPU.
+        launches: in launch order.
+        accuracy: one entry per MX format; empty if the run had no tensor-core dots.
+        cosim: the RTL's verdict, None if RTL was not asked for.
+        numbers: further numbers with their provenance, such as the script's own error.
+        configuration: hash of the specs behind the simulated numbers.
+    """
+
+    title: str
+    command: str
+    gpu: GpuSpec
+    launches: tuple[LaunchResult, ...]
+    accuracy: tuple[FormatAccuracy, ...]
+    cosim: CosimResult | None
+    numbers: tuple[Number, ...]
+    configuration: str
+
+    @property
+    def cycles(self) -> int:
+        """Simulated cycles of all launches together, launch overhead excluded."""
+        return sum(launch.timing.cycles for launch in self.launches)
+
+    @property
+    def ipc(self) -> float:
+        """Warp-instructions per SM-cycle, averaged over the launches by cycles."""
+        return sum(launch.timing.ipc * launch.timing.cycles for launch in self.launches) / max(self.cycles, 1)
+
+    @property
+    def rtl_vectors(self) -> int:
+        """MAC cycles the RTL was compared on."""
+        return sum(self.cosim.vectors.values()) if self.cosim else 0
+
+    @property
+    def rtl_mismatches(self) -> int:
+        """Of those, the ones that differed from the model."""
+        return sum(self.cosim.mismatches.values()) if self.cosim else 0

@@ -1,0 +1,83 @@
+"""The command: its help, its errors, and how arguments travel."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sim import bench, cli, doctor
+from sim.measure import Measurement
+
+runner = CliRunner()
+
+
+def test_help_names_every_command() -> None:
+    result = runner.invoke(cli.app, ["--help"])
+    assert result.exit_code == 0
+    for command in ("demo", "run", "test", "bench", "doctor", "gpus"):
+        assert command in result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, sim.cli; print([m for m in ('numpy', 'torch', 'triton', 'pandas', 'plotly') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=cli.__file__[:-10], check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_user_errors_are_one_sentence() -> None:
+    result = runner.invoke(cli.app, ["bench", "nonsense"])
+    assert result.exit_code == cli.USER_ERROR
+    assert result.stderr.splitlines() == [
+        "warptree: no benchmark named 'nonsense'; there are execute, timing, trees, numbers, rtl"
+    ]
+
+
+def test_debug_shows_the_exception() -> None:
+    result = runner.invoke(cli.app, ["--debug", "bench", "nonsense"])
+    assert result.exit_code == 1
+    assert "no benchmark named" in str(result.exception)
+
+
+def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(doctor, "findings", broken)
+    assert isinstance(runner.invoke(cli.app, ["doctor"]).exception, KeyError)
+
+
+def test_bench_json_is_one_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Measurement("trees", "sum", 2e9, "MAC/s", "peer", 1e3), Measurement("numbers", "cast", 3.0, "GB/s")]
+    monkeypatch.setattr(bench, "run_benches", lambda name, quick: iter(rows))
+    result = runner.invoke(cli.app, ["bench", "--json"])
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first == {
+        "bench": "trees", "metric": "sum", "value": 2e9, "unit": "MAC/s",
+        "peer": "peer", "peer_value": 1e3, "ratio": 2e6,
+    }  # fmt: skip
+    assert second == {"bench": "numbers", "metric": "cast", "value": 3.0, "unit": "GB/s"}
+    assert "GB/s" in runner.invoke(cli.app, ["bench"]).stdout
+
+
+def test_gpus_lists_the_a6000() -> None:
+    assert "NVIDIA RTX A6000, sm_86, 84 SMs" in runner.invoke(cli.app, ["gpus"]).stdout
+
+
+def test_unknown_gpu_names_the_known_ones(tmp_path: Path) -> None:
+    result = runner.invoke(cli.app, ["run", "--gpu", "rtx_9090", "--report", str(tmp_path), "workloads/vector_add.py"])
+    assert result.exit_code == cli.USER_ERROR
+    assert "rtx_9090" in result.stderr
+    assert "rtx_a6000" in result.stderr
+
+
+def test_missing_script(tmp_path: Path) -> None:
+    result = runner.invoke(cli.app, ["run", "--report", str(tmp_path), "no/such/script.py"])
+    assert result.exit_code == cli.USER_ERROR
+    assert "no/such/script.py" in result.stderr
