@@ -1,45 +1,24 @@
 """The registered MAC in Verilator, driven by cocotb with recorded vectors and compared cycle by cycle."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cocotb_tools.config
 import numpy as np
 from amaranth.lib.wiring import Component
 
-import rtl
 from hw.mac import step as model_step
-from rtl import cache, emit, tools
+from rtl import verilated
 from rtl.mac import Mac, MacDesign
 from rtl.simulate import checked, port_words
 
-# `-Wno-fatal`: Amaranth extends operands to the width of the result, which Verilator reports as a width warning.
-VERILATOR_FLAGS = ("-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O1")
-TIMESCALE = ("1ns", "1ps")  # Amaranth writes none, and a simulator's default of 1 s is useless
 TOPLEVEL = "mac"
-POLL_SECONDS = 0.1
+BENCH = "rtl.benches.mac_bench"
 
 Progress = Callable[[str, int, int], None]
-
-# Both run in a child process, so that its environment, output and exit are not ours.
-_BUILD = """\
-import json, sys
-from cocotb_tools.runner import get_runner
-get_runner("verilator").build(always=True, **json.loads(sys.argv[1]))
-"""
-_TEST = """\
-import json, sys
-from cocotb_tools.runner import get_runner
-get_runner("verilator").test(**json.loads(sys.argv[1]))
-"""
 
 
 @dataclass(frozen=True)
@@ -162,10 +141,10 @@ def run_cocotb(
     """
     columns = _columns(design, vectors)
     started = time.perf_counter()
-    binary = build(component or Mac(design))
+    model = verilated.build(component or Mac(design), TOPLEVEL)
     built = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="warptree-cosim-") as scratch:
-        raw = _simulate(binary, columns, Path(scratch), on_progress)
+        raw = _simulate(model, columns, Path(scratch), on_progress)
     seconds = time.perf_counter() - built
     first = {
         name: _mismatch(name, vectors[name], **raw[name]["first"]) for name in vectors if raw[name]["first"] is not None
@@ -177,31 +156,6 @@ def run_cocotb(
         seconds=seconds,
         build_seconds=built - started,
     )
-
-
-def build(component: Component) -> Path:
-    """Folder with the Verilator model of `component`, ready for cocotb; built once per Verilog, tools and flags.
-
-    Raises:
-        ToolError: a tool is missing or failed.
-    """
-    tools.require("cocotb")
-    verilog = emit.verilog(component, TOPLEVEL)
-    # The binary finds cocotb's libraries by absolute path.
-    libraries = str(cocotb_tools.config.libs_dir)
-    versions = tools.versions("verilator", "cocotb", "C++ compiler")
-    key = cache.key(verilog, versions, VERILATOR_FLAGS, TIMESCALE, libraries)
-
-    def fill(folder: Path) -> None:
-        (folder / "mac.v").write_text(verilog)
-        with tempfile.TemporaryDirectory(prefix="warptree-verilator-") as scratch:
-            _runner(_BUILD, tools.verilator_environment(), sources=[str(folder / "mac.v")], hdl_toplevel=TOPLEVEL,
-                    build_dir=scratch, build_args=VERILATOR_FLAGS, timescale=TIMESCALE)  # fmt: skip
-            binary = Path(scratch) / TOPLEVEL
-            (folder / TOPLEVEL).write_bytes(binary.read_bytes())
-            (folder / TOPLEVEL).chmod(0o755)
-
-    return cache.entry(key, fill)
 
 
 def _columns(design: MacDesign, vectors: Mapping[str, MacVectors]) -> dict[str, np.ndarray]:
@@ -221,7 +175,7 @@ def _columns(design: MacDesign, vectors: Mapping[str, MacVectors]) -> dict[str, 
 
 
 def _simulate(
-    binary: Path, columns: dict[str, np.ndarray], scratch: Path, on_progress: Progress | None
+    model: Path, columns: dict[str, np.ndarray], scratch: Path, on_progress: Progress | None
 ) -> dict[str, dict]:
     np.savez(scratch / "vectors.npz", allow_pickle=False, **columns)
     files = {
@@ -229,40 +183,10 @@ def _simulate(
         "MAC_BENCH_RESULT": scratch / "result.json",
         "MAC_BENCH_PROGRESS": scratch / "progress.txt",
     }
-    environment = {**os.environ, **{key: str(path) for key, path in files.items()}}
-    xml = scratch / "results.xml"
-    log = _runner(_TEST, environment, lambda: _report(files["MAC_BENCH_PROGRESS"], on_progress),
-                  test_module="rtl.benches.mac_bench", hdl_toplevel=TOPLEVEL, hdl_toplevel_lang="verilog",
-                  build_dir=str(binary), test_dir=str(scratch), results_xml=str(xml))  # fmt: skip
-    if not files["MAC_BENCH_RESULT"].exists() or not xml.exists() or "<failure" in xml.read_text():
-        raise tools.ToolError(f"the cocotb bench failed or broke off; end of its log:\n{log[-3000:]}")
+    environment = {key: str(path) for key, path in files.items()}
+    verilated.run(model, TOPLEVEL, BENCH, environment, scratch,
+                  poll=lambda: _report(files["MAC_BENCH_PROGRESS"], on_progress))  # fmt: skip
     return json.loads(files["MAC_BENCH_RESULT"].read_text())
-
-
-def _runner(script: str, environment: dict[str, str], poll: Callable[[], None] = lambda: None, **arguments) -> str:
-    """Run one of the runner scripts in a child process, calling `poll` now and then; returns its output."""
-    # cocotb treats a run below pytest differently.
-    environment = {key: value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST"}
-    package_parent = str(Path(rtl.__file__).parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join([package_parent, environment.get("PYTHONPATH", "")])
-    with tempfile.TemporaryFile("w+") as output:
-        child = subprocess.Popen([sys.executable, "-c", script, json.dumps(arguments)], env=environment, stdout=output,
-                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                 start_new_session=True)  # fmt: skip
-        try:
-            while child.poll() is None:
-                time.sleep(POLL_SECONDS)
-                poll()
-        except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)  # the compiler or simulator it started goes with it
-            child.wait()
-            raise
-        poll()
-        output.seek(0)
-        log = output.read()
-    if child.returncode != 0:
-        raise tools.ToolError(f"the cocotb runner failed with exit code {child.returncode}:\n{log[-3000:]}")
-    return log
 
 
 def _report(progress: Path, on_progress: Progress | None) -> None:

@@ -23,7 +23,7 @@ class OperandDecoder(Component):
         significand: 4 bits 1.fff (FP8, FP6), two 2-bit significands (FP4), or half of the magnitude (INT8).
         sign: of the low and of the high 2-bit half; equal except for FP4.
         exponent: effective exponent field, 1 for field 0; zero for FP4 and INT8.
-        shift: FP4 only, effective field - 1 of code i.
+        shift: effective field - 1 of FP4 code i; zero in other modes.
         infinite, zero: of FP8 and FP6 lanes, for infinity * 0.
         nan: any lane is NaN.
     """

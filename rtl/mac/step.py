@@ -43,21 +43,33 @@ class MacStep(Component):
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
-        """Connect the blocks; values flow down the list."""
+        """Connect the blocks in the order values pass them."""
         m = Module()
-        m_bits = self._design.mantissa_bits
         m.submodules.decode_a = a = OperandDecoder(self._design, A_HALF)
         m.submodules.decode_b = b = OperandDecoder(self._design, B_HALF)
-        m.submodules.align_add = align_add = AlignAdd(m_bits)
+        m.d.comb += [a.word.eq(self.a), b.word.eq(self.b), a.mode.eq(self.mode), b.mode.eq(self.mode)]
+        align_add = self._products(m, a, b)
+
+        m_bits = self._design.mantissa_bits
         m.submodules.accumulate = accumulate = Accumulate(m_bits)
         m.submodules.normalise = normalise = Normalise(m_bits)
-        m.submodules.specials = specials = Specials()
-
+        exponent = Signal(signed(EXPONENT_BITS))
         m.d.comb += [
-            a.word.eq(self.a),
-            b.word.eq(self.b),
-            a.mode.eq(self.mode),
-            b.mode.eq(self.mode),
+            exponent.eq(align_add.largest + self.xa + self.xb + self._exponent_offset()),
+            accumulate.product.eq(align_add.total),
+            accumulate.exponent.eq(exponent),
+            Cat(accumulate.mantissa, accumulate.field, accumulate.sign).eq(self.acc),
+            normalise.total.eq(accumulate.total),
+            normalise.exponent.eq(exponent),
+            normalise.below.eq(accumulate.below),
+        ]
+        self._select(m, accumulate, normalise, self._specials(m, a, b, accumulate))
+        return m
+
+    def _products(self, m: Module, a: OperandDecoder, b: OperandDecoder) -> AlignAdd:
+        """The four quadrants and their sum."""
+        m.submodules.align_add = align_add = AlignAdd(self._design.mantissa_bits)
+        m.d.comb += [
             align_add.pairs.eq(self._mode_is(Kind.PAIRS)),
             align_add.integer.eq(self._mode_is(Kind.INTEGER)),
         ]
@@ -68,22 +80,19 @@ class MacStep(Component):
                 quadrant.a.eq(a.significand[lane]),
                 quadrant.b.eq(b.significand[lane]),
                 quadrant.sign.eq(a.sign[lane] ^ b.sign[lane]),
-                quadrant.shift[0].eq(a.shift[2 * lane] + b.shift[2 * lane]),
-                quadrant.shift[1].eq(a.shift[2 * lane + 1] + b.shift[2 * lane + 1]),
                 align_add.quadrant[lane].eq(quadrant.total),
                 align_add.exponent[lane].eq(a.exponent[lane] + b.exponent[lane]),
             ]
+            for half in range(2):
+                m.d.comb += [
+                    quadrant.a_shift[half].eq(a.shift[2 * lane + half]),
+                    quadrant.b_shift[half].eq(b.shift[2 * lane + half]),
+                ]
+        return align_add
 
-        sign, field, mantissa = self.acc[-1], self.acc[m_bits:-1], self.acc[:m_bits]
-        exponent = Signal(signed(EXPONENT_BITS))
+    def _specials(self, m: Module, a: OperandDecoder, b: OperandDecoder, accumulate: Accumulate) -> Specials:
+        m.submodules.specials = specials = Specials()
         m.d.comb += [
-            exponent.eq(align_add.largest + self.xa + self.xb + self._exponent_offset()),
-            accumulate.product.eq(align_add.total),
-            accumulate.exponent.eq(exponent),
-            Cat(accumulate.mantissa, accumulate.field, accumulate.sign).eq(self.acc),
-            normalise.total.eq(accumulate.total),
-            normalise.exponent.eq(exponent),
-            normalise.below.eq(accumulate.below),
             specials.element_nan.eq(a.nan | b.nan),
             specials.scale[0].eq(self.xa),
             specials.scale[1].eq(self.xb),
@@ -92,12 +101,11 @@ class MacStep(Component):
             specials.a_zero.eq(Cat(a.zero)),
             specials.b_zero.eq(Cat(b.zero)),
             specials.negative.eq(Cat(a.sign[lane][0] ^ b.sign[lane][0] for lane in range(LANES))),
-            specials.field_ones.eq(field.all()),
-            specials.mantissa_zero.eq(~mantissa.any()),
-            specials.sign.eq(sign),
+            specials.field_ones.eq(accumulate.field.all()),
+            specials.mantissa_zero.eq(~accumulate.mantissa.any()),
+            specials.sign.eq(accumulate.sign),
         ]
-        self._select(m, accumulate, normalise, specials)
-        return m
+        return specials
 
     def _select(self, m: Module, accumulate: Accumulate, normalise: Normalise, specials: Specials) -> None:
         """Result: the first of NaN, infinity, unchanged accumulator, overflow, underflow, normalised sum."""
@@ -124,9 +132,8 @@ class MacStep(Component):
 
     def _exponent_offset(self) -> Value:
         """E_in = largest field sum + Xa + Xb + offset: element biases and anchors, two scale biases, one FP32 bias."""
-        return Array(Const(_offset(self._design, name), signed(EXPONENT_BITS)) for name in self._design.names)[
-            self.mode
-        ]
+        offsets = [Const(_offset(self._design, name), signed(EXPONENT_BITS)) for name in self._design.names]
+        return Array(offsets)[self.mode]
 
 
 class Mac(Component):

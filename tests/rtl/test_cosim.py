@@ -61,6 +61,14 @@ def test_broken_rtl_is_caught(cycles, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (first.expected >> 24, first.got >> 24) == (1, 0)
 
 
+def test_an_interruption_passes_through(cycles) -> None:
+    def interrupt(*report: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cocotb(DESIGN, {"INT8": dots(cycles, "INT8", 100, 32)}, on_progress=interrupt)
+
+
 def test_bad_vectors_are_named(cycles) -> None:
     good = dots(cycles, "INT8", 1, 4)
     with pytest.raises(ValueError, match="got none"):
