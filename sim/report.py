@@ -68,8 +68,8 @@ def _launches(run: RunResult) -> str:
         timing = launch.timing
         rows.append((
             _name(index, launch), " x ".join(map(str, timing.grid)), launch.block_threads, timing.cycles,
-            timing.cycles / timing.clock_mhz, timing.warp_instructions, round(timing.ipc, 2),
-            timing.occupancy.warps_per_sm, timing.occupancy.limited_by,
+            timing.microseconds, timing.warp_instructions, round(timing.ipc, 2),
+            timing.occupancy.warps, timing.occupancy.limited_by,
         ))  # fmt: skip
     more = len(run.launches) - len(rows)
     note = f'<p class="soft">{more} shorter launches are in launches.parquet.</p>' if more else ""
@@ -82,7 +82,7 @@ def _stalls(run: RunResult) -> str:
     for position, (_, launch) in enumerate(longest):
         frame = launch.timing.stalls_frame()
         for reason, cycles in zip(frame["reason"], frame["warp_cycles"], strict=True):
-            parts.setdefault(str(reason), [0.0] * len(longest))[position] += float(cycles)
+            parts.setdefault(_spoken(reason), [0.0] * len(longest))[position] += float(cycles)
     parts = dict(sorted(((k, v) for k, v in parts.items() if sum(v)), key=lambda part: -sum(part[1])))
     chart = figures.stacked_shares([_name(*entry) for entry in longest], parts, "warp-cycles")
     return (
@@ -91,13 +91,17 @@ def _stalls(run: RunResult) -> str:
     )
 
 
+def _spoken(name: str) -> str:
+    return name.lower().replace("_", " ")
+
+
 def _bytes(run: RunResult) -> str:
     longest = _longest(run)
-    levels = list(dict.fromkeys(level for _, launch in longest for level in launch.timing.bytes))
+    levels = list(dict.fromkeys(level for _, launch in longest for level in launch.timing.traffic_bytes))
     rows = [
-        (_name(*entry), *(int(entry[1].timing.bytes.get(level, 0)) for level in levels)) for entry in longest
+        (_name(*entry), *(int(entry[1].timing.traffic_bytes.get(level, 0)) for level in levels)) for entry in longest
     ]  # fmt: skip
-    columns = ("launch", *(level.replace("_", " ") for level in levels))
+    columns = ("launch", *map(_spoken, levels))
     return f"<h2>What moved, in bytes</h2>{table(columns, rows)}"
 
 
@@ -205,7 +209,7 @@ def numbers(run: RunResult) -> list[Number]:
 
 
 def _microseconds(run: RunResult) -> float:
-    return sum(launch.timing.cycles / launch.timing.clock_mhz for launch in run.launches)
+    return sum(launch.timing.microseconds for launch in run.launches)
 
 
 def _footer(run: RunResult) -> str:

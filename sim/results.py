@@ -56,8 +56,9 @@ class RunResult:
 
     @property
     def ipc(self) -> float:
-        """Warp-instructions per SM-cycle, averaged over the launches by cycles."""
-        return sum(launch.timing.ipc * launch.timing.cycles for launch in self.launches) / max(self.cycles, 1)
+        """Warp-instructions per SM-cycle, over all launches and the SMs while they had work."""
+        timings = [launch.timing for launch in self.launches]
+        return sum(t.warp_instructions for t in timings) / max(1, sum(t.sm_cycles for t in timings))
 
     @property
     def rtl_vectors(self) -> int:

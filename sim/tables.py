@@ -59,7 +59,10 @@ def _launch_row(index: int, run: RunResult) -> dict[str, object]:
         "clock_mhz": timing.clock_mhz,
         "warp_instructions": timing.warp_instructions,
         "ipc": timing.ipc,
-        **{f"{level}_bytes": count for level, count in timing.bytes.items()},
+        "sm_cycles": timing.sm_cycles,
+        "warps_per_sm": timing.occupancy.warps,
+        "limited_by": timing.occupancy.limited_by,
+        **{f"{level}_bytes": count for level, count in timing.traffic_bytes.items()},
     }
 
 
