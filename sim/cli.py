@@ -51,7 +51,7 @@ def demo(
     from sim.console import Console
     from sim.demo import run_demo
 
-    summary = run_demo(gpu, report, Console(quiet=False))
+    summary = run_demo(gpu, report, Console())
     if json_line:
         typer.echo(json.dumps(summary))
     if summary["rtl_mismatches"]:
@@ -65,15 +65,15 @@ def run(
     gpu: GpuOption = "rtx_a6000",
     report: ReportOption = Path("warptree-out"),
     json_line: JsonOption = False,
-    check: Annotated[bool, typer.Option("--check", help="Also look for hazards in the machine code.")] = False,
 ) -> None:
     """Run a Triton script on a virtual GPU; write its report."""
     from sim.console import Console
-    from sim.script import run_and_report
+    from sim.run import run_and_report
 
-    summary = run_and_report(script, context.args, gpu, report, Console(quiet=False), check=check)
+    summary = run_and_report(script, context.args, gpu, report, Console())
     if json_line:
         typer.echo(json.dumps(summary))
+    raise typer.Exit(summary["status"])
 
 
 @app.command(context_settings=PASS_ON)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
@@ -11,7 +11,7 @@ from rich.console import Console as RichConsole
 class Stage:
     """One step of a run, while it works."""
 
-    def __init__(self, update: "object | None" = None) -> None:
+    def __init__(self, update: Callable[[str], None] | None = None) -> None:
         self._update = update
         self.result = ""
 
@@ -34,6 +34,10 @@ class Console:
     def line(self, text: str = "") -> None:
         """Print one line of plain text."""
         self._rich.print(text, markup=False)
+
+    def fact(self, name: str, text: str) -> None:
+        """Print an outcome that belongs to the stage before it."""
+        self.line(f"  {name:<9} {text}")
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:

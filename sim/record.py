@@ -1,0 +1,81 @@
+"""Run Triton code on a virtual GPU and keep what the reports need: programs, timings, tensor-core operands."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from gpu_model import VirtualGPU
+from gpu_model.device import LaunchRecord
+from gpu_model.program import Program
+from hw.gpu_spec import GpuSpec
+from hw.presets import TENSOR_CORES
+from mx_formats.element import BF16, FP16, ElementFormat
+from sim.accuracy import measurable
+from sim.console import Stage
+from sim.dots import Dots, collect_dots, unpack_fragments
+from sim.results import LaunchResult
+
+# Triton 3.9 fuses multiply and add unless told otherwise and warns that this will change; keep its choice.
+os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+
+HMMA_PER_RUN = 4096  # instructions whose operands are kept, 7 MiB
+GENERATIONS = {75: "turing", 80: "ampere", 86: "ampere", 87: "ampere", 89: "ada", 90: "hopper", 120: "blackwell"}
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Recording:
+    """What a piece of Triton code did on a virtual GPU.
+
+    Attributes:
+        launches: one per kernel launch, in order.
+        dots: dot products of its tensor-core instructions, by length; those with a defined error only.
+        instructions: warp-instructions executed.
+    """
+
+    launches: list[LaunchResult] = field(default_factory=list)
+    dots: list[Dots] = field(default_factory=list)
+    instructions: int = 0
+    _room: int = HMMA_PER_RUN
+
+    def add(self, record: LaunchRecord, gpu: GpuSpec) -> None:
+        """Keep what is needed of a launch; its tensors are let go."""
+        program = record.launch.program
+        self.launches.append(LaunchResult(program, record.timing, record.threads))
+        self.instructions += record.instructions
+        words = record.dots.words[: self._room]
+        element = operand_format(program)
+        if len(words) and element is not None:
+            self._room -= len(words)
+            operands = unpack_fragments(words, np.zeros(len(words), np.int64), element)
+            self.dots += measurable(collect_dots(operands, TENSOR_CORES[GENERATIONS[gpu.arch], element]))
+
+
+def operand_format(program: Program) -> ElementFormat | None:
+    """Format of the program's 16-bit tensor-core operands; None if it has none, or both kinds."""
+    modifiers = program.rows["modifiers"][program.rows["opcode"] == "HMMA"]
+    brain = np.char.find(modifiers, "BF16") >= 0
+    if len(modifiers) == 0 or (brain.any() and not brain.all()):
+        return None
+    return BF16 if brain.all() else FP16
+
+
+def record(work: Callable[[], Result], gpu: GpuSpec, stage: Stage) -> tuple[Result, Recording]:
+    """Call `work` with `gpu` as Triton's device; every launch in it is executed and timed.
+
+    Raises:
+        GpuError: a launch that cannot run or goes wrong.
+    """
+    recording = Recording()
+
+    def keep(launch: LaunchRecord) -> None:
+        recording.add(launch, gpu)
+        stage.say(f"launch {len(recording.launches)}, {launch.kernel}, {launch.timing.cycles:,} cycles")
+
+    with VirtualGPU(gpu, timing=True, dots=HMMA_PER_RUN, on_launch=keep):
+        result = work()
+    return result, recording

@@ -1,0 +1,59 @@
+"""A user's script on a virtual GPU: results as it leaves them, plus a report of what each launch cost."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hw.gpu_spec import load_gpu
+from sim.accuracy import evaluate_format
+from sim.console import Console
+from sim.demo import DESIGN, FORMATS
+from sim.errors import ScriptError
+from sim.output import make_folder, write_outputs
+from sim.provenance import configuration_hash
+from sim.record import record
+from sim.results import RunResult
+from sim.script import run_script
+
+
+def run_and_report(
+    script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console
+) -> dict[str, Any]:
+    """Run `script`, write its report, and return a summary with the script's exit status as `status`.
+
+    Raises:
+        ScriptError: no such script, or one that launched nothing.
+        GpuError, GpuSpecError, SimError: what a user can mend; see the message.
+        Exception: whatever the script lets escape.
+    """
+    gpu = load_gpu(gpu_name)
+    make_folder(folder)
+    with console.stage("run") as stage:
+        status, recording = record(lambda: run_script(script, arguments), gpu, stage)
+        stage.done(f"{len(recording.launches)} launches, {recording.instructions:,} warp-instructions")
+    if not recording.launches:
+        raise ScriptError(f"{script} ended without launching a Triton kernel, so there is nothing to report")
+    dots = tuple(recording.dots)
+    run = RunResult(
+        title=script.name,
+        command=shlex.join(["warptree", "run", "--gpu", gpu_name, str(script), *arguments]),
+        gpu=gpu,
+        launches=tuple(recording.launches),
+        accuracy=tuple(evaluate_format(dots, block, DESIGN.mantissa_bits) for block in FORMATS) if dots else (),
+        cosim=None,
+        numbers=(),
+        configuration=configuration_hash(gpu, [block.name for block in FORMATS], DESIGN.mantissa_bits),
+    )
+    with console.stage("report") as stage:
+        outputs = write_outputs(run, folder)
+        stage.done(str(outputs.report))
+    console.fact("time", f"{run.cycles:,} cycles on {gpu.product}, IPC {run.ipc:.2f}")
+    return {
+        "status": status,
+        "launches": len(run.launches),
+        "cycles": run.cycles,
+        "ipc": run.ipc,
+        "qsnr_db": {a.format: a.qsnr_db for a in run.accuracy},
+        "report": str(outputs.report.resolve()),
+    }
