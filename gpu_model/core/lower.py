@@ -1,0 +1,320 @@
+"""`Program` and `GpuSpec` to one numeric row per instruction, which is all the pipeline kernels see."""
+
+import re
+
+import numpy as np
+
+from gpu_model.core.opcodes import (
+    L1_BYPASS_OPCODES,
+    LATENCY_OF,
+    MEMORY_OPCODES,
+    NO_DESTINATION,
+    PIPE_OF_UNIT,
+    UNARY_SLOT_B,
+    UNIT_OF,
+    VARIABLE_UNITS,
+    Action,
+    Path,
+    Pipe,
+    Space,
+)
+from gpu_model.core.stalls import StallReason
+from gpu_model.errors import UnsupportedInstruction
+from gpu_model.program import NO_COUNTER, ZERO_REGISTER, Operand, Program
+from hw.gpu_spec import GpuSpec, MemoryClassSpec
+
+MAX_READS = 16
+QUEUE_DELAY = 2  # issue to the first memory-unit stage: Control and the queue
+WAR_FROM_START, WAR_FROM_ACCEPT, WAR_FROM_RETURN = range(3)
+
+LOWERED = np.dtype(
+    [
+        ("path", "i2"),  # Path
+        ("pipe", "i2"),  # Pipe
+        ("alternative", "i2"),  # second Pipe it may use, or -1
+        ("interval", "i4"),  # cycles the pipe is taken
+        ("latency", "i4"),  # issue to issue of a dependent instruction
+        ("port_cycles", "i2"),  # extra cycles the issue port is taken
+        ("distance", "i2"),  # cycles until this warp may issue again, from stall count and yield
+        ("distance_reason", "i2"),
+        ("write_counter", "i2"),
+        ("read_counter", "i2"),
+        ("wait_mask", "i2"),
+        ("bar_counter", "i2"),  # DEPBAR: counter, or -1
+        ("bar_limit", "i2"),  # DEPBAR: ready when the counter is at most this
+        ("bar_mask", "i2"),  # DEPBAR: further counters that must be zero
+        ("action", "i2"),  # Action
+        ("barrier", "i2"),  # named barrier
+        ("constant", "i4"),  # constant-cache line of an operand, or -1
+        ("window", "i2"),  # cycles the operands may be read in
+        ("reads", "i2"),
+        ("read_register", "i2", (MAX_READS,)),
+        ("read_slot", "i2", (MAX_READS,)),
+        ("read_reuse", "i2", (MAX_READS,)),
+        ("writes", "i2"),  # consecutive registers written
+        ("write_register", "i2"),
+        ("space", "i2"),  # Space
+        ("width", "i2"),  # bytes a lane moves
+        ("loads", "i2"),  # data comes back
+        ("local", "i2"),  # thread-local addresses, interleaved over lanes
+        ("bypass", "i2"),  # goes to L2 without looking into L1
+        ("stages", "i4", (4,)),  # memory-unit stage occupancies, store data included
+        ("war", "i4"),  # cycles from `war_from` to the release of the read counter
+        ("war_from", "i2"),
+        ("after", "i4"),  # acceptance by the SM to the start of the return transfer, hit
+        ("transfer", "i4"),  # return path cycles
+        ("occupancy", "i4"),  # acceptance interval when fully coalesced and free of conflicts
+        ("wavefronts", "i4"),  # shared-memory wavefronts when free of conflicts
+        ("wait_reason", "i2"),  # StallReason of a warp waiting for this instruction's counters
+    ],
+    align=True,
+)
+
+_TENSOR_SHAPES = {
+    "16816": (16, 8, 16), "1688": (16, 8, 8), "1684": (16, 8, 4), "16832": (16, 8, 32), "16864": (16, 8, 64),
+    "168128": (16, 8, 128), "168256": (16, 8, 256), "8816": (8, 8, 16), "8832": (8, 8, 32), "884": (8, 8, 4),
+    "88128": (8, 8, 128),
+}  # fmt: skip
+
+
+def lower(program: Program, spec: GpuSpec) -> np.ndarray:
+    """Build the `LOWERED` table of a program on a GPU.
+
+    Raises:
+        UnsupportedInstruction: an opcode without a timing entry, or a program of another architecture.
+    """
+    if program.arch != spec.arch:
+        raise UnsupportedInstruction(
+            f"kernel {program.name} is sm_{program.arch} code, {spec.name} is sm_{spec.arch}; "
+            f"compile for sm_{spec.arch} or choose another GPU"
+        )
+    table = np.zeros(len(program), LOWERED)
+    for index, row in enumerate(program.rows):
+        _lower_row(table[index], row, spec, program, index)
+    return table
+
+
+def _lower_row(out: np.void, row: np.void, spec: GpuSpec, program: Program, index: int) -> None:
+    opcode = str(row["opcode"])
+    _lower_control(out, row)
+    _lower_action(out, row)
+    if opcode in MEMORY_OPCODES:
+        _lower_memory(out, row, spec)
+    elif opcode in UNIT_OF:
+        _lower_unit(out, row, spec, program, index)
+    else:
+        raise UnsupportedInstruction(
+            f"{program.where(index)}: {program.text[index]!r}: no timing for opcode {opcode}; "
+            f"add it to a unit in gpu_model/core/opcodes.py"
+        )
+    _lower_registers(out, row, spec)
+
+
+def _lower_control(out: np.void, row: np.void) -> None:
+    """Stall count and yield to an issue distance (Huerta et al., MICRO 2025, section on control bits)."""
+    stall, yields = int(row["stall"]), bool(row["yield_"])
+    if stall == 0 and yields:
+        distance = 45
+    elif stall > 11 and not yields:
+        distance = 2  # measured as 1 to 2 cycles; ptxas never emits it
+    else:
+        distance = max(stall, 2 if yields else 1)
+    out["distance"] = distance
+    out["distance_reason"] = StallReason.YIELD if yields and stall <= 1 else StallReason.STALL_COUNT
+    for field in ("write_counter", "read_counter"):
+        out[field] = -1 if row[field] == NO_COUNTER else row[field]
+    out["wait_mask"] = row["wait_mask"]
+    out["wait_reason"] = StallReason.VARIABLE_UNIT
+
+
+def _lower_action(out: np.void, row: np.void) -> None:
+    opcode, modifiers, operands = str(row["opcode"]), str(row["modifiers"]), row["operands"]
+    out["bar_counter"] = -1
+    if opcode == "DEPBAR" and operands[0]["kind"] == Operand.COUNTER:
+        out["bar_counter"] = operands[0]["index"]
+        out["bar_limit"] = operands[1]["value"]
+        out["bar_mask"] = operands[2]["value"] if operands[2]["kind"] == Operand.IMMEDIATE else 0
+    elif opcode == "BAR":
+        out["action"] = Action.BARRIER_ARRIVE if modifiers.startswith("ARV") else Action.BARRIER_WAIT
+        out["barrier"] = operands[0]["value"] & 15 if operands[0]["kind"] == Operand.IMMEDIATE else 0
+    elif opcode == "LDGDEPBAR":
+        out["action"] = Action.LDGDEPBAR
+    elif opcode == "LDGSTS":
+        out["action"] = Action.LDGSTS
+    elif opcode == "MEMBAR":
+        out["action"] = Action.MEMBAR
+
+
+def _lower_unit(out: np.void, row: np.void, spec: GpuSpec, program: Program, index: int) -> None:
+    opcode, modifiers = str(row["opcode"]), str(row["modifiers"])
+    unit = UNIT_OF[opcode]
+    out["path"] = Path.VARIABLE if unit in VARIABLE_UNITS else Path.FIXED
+    out["pipe"] = PIPE_OF_UNIT[unit]
+    out["alternative"] = Pipe.ALU if spec.core.fp32_on_alu and opcode in ("FADD", "FMUL", "FFMA") else -1
+    out["interval"] = spec.core.units[unit].interval
+    out["latency"] = LATENCY_OF.get(opcode, spec.core.units[unit].latency)
+    out["constant"] = _constant_line(row, spec)
+    if opcode == "IMAD" and "WIDE" in modifiers:
+        out["latency"] = 5
+        out["port_cycles"] = spec.core.wide_multiply_port_cycles
+    if unit == "tensor":
+        out["interval"] = _tensor_interval(row, spec, program, index)
+        out["latency"] = LATENCY_OF.get(opcode, spec.core.tensor.latency)
+
+
+def _constant_line(row: np.void, spec: GpuSpec) -> int:
+    for operand in row["operands"]:
+        if operand["kind"] == Operand.CONSTANT and operand["index"] < 0 and operand["uniform"] < 0:
+            return (int(operand["bank"]) << 16 | int(operand["value"]) & 0xFFFF) // spec.core.constant.line_bytes
+    return -1
+
+
+def _tensor_shape(row: np.void) -> tuple[int, int, int] | None:
+    match = re.match(r"(?:SP\.)?(\d+)", str(row["modifiers"]))
+    return _TENSOR_SHAPES.get(match[1]) if match else None
+
+
+def _tensor_bits(row: np.void) -> tuple[int, int]:
+    """Bits of an A/B element and of an accumulator element."""
+    opcode, modifiers = str(row["opcode"]), str(row["modifiers"]).split(".")
+    if opcode == "BMMA":
+        return 1, 32
+    if opcode == "IMMA":
+        return (4 if "S4" in modifiers or "U4" in modifiers else 8), 32
+    return (32 if "TF32" in modifiers else 16), (32 if "F32" in modifiers else 16)
+
+
+def _tensor_interval(row: np.void, spec: GpuSpec, program: Program, index: int) -> int:
+    shape = _tensor_shape(row)
+    if shape is None:
+        raise UnsupportedInstruction(
+            f"{program.where(index)}: {program.text[index]!r}: unknown tensor shape; known: {', '.join(_TENSOR_SHAPES)}"
+        )
+    element, accumulator = _tensor_bits(row)
+    m, n, k = shape
+    rate = spec.core.tensor.flops_per_cycle * 16 / element
+    if row["opcode"] == "HMMA" and accumulator == 32:
+        rate *= spec.core.tensor.fp32_accumulate_rate
+    return max(1, round(2 * m * n * k / rate))
+
+
+def _width_bytes(row: np.void) -> int:
+    modifiers = str(row["modifiers"]).split(".")
+    if row["opcode"] == "LDSM":
+        return 4 * (4 if "4" in modifiers else 2 if "2" in modifiers else 1)
+    for name, size in (("128", 16), ("64", 8), ("U8", 1), ("S8", 1), ("U16", 2), ("S16", 2)):
+        if name in modifiers:
+            return size
+    return 4
+
+
+def _memory_class(row: np.void, stem: str) -> str:
+    """Uniform forms have no regular address register; LDC's is the constant operand's."""
+    if stem in ("ldgsts", "shuffle", "special"):
+        return stem
+    if stem == "ldc":
+        operands = row["operands"]
+        constant = operands[operands["kind"] == Operand.CONSTANT]
+        return "ldc" if len(constant) and constant[0]["index"] >= 0 else "ldc_immediate"
+    addresses = row["operands"][row["operands"]["kind"] == Operand.MEMORY]
+    regular = len(addresses) and 0 <= addresses[0]["index"] < ZERO_REGISTER
+    return stem if regular else f"{stem}_uniform"
+
+
+def _lower_memory(out: np.void, row: np.void, spec: GpuSpec) -> None:
+    opcode = str(row["opcode"])
+    space, stem, loads = MEMORY_OPCODES[opcode]
+    memory = spec.core.memory
+    kind = memory.classes[_memory_class(row, stem)]
+    width = _width_bytes(row)
+    size = {16: 2, 8: 1}.get(width, 0)  # index of the 32, 64 and 128 bit columns
+    out["path"], out["pipe"], out["alternative"], out["constant"] = Path.MEMORY, -1, -1, -1
+    out["space"], out["width"], out["loads"] = space, width, loads
+    out["local"] = opcode in ("LDL", "STL")
+    out["bypass"] = opcode in L1_BYPASS_OPCODES or "BYPASS" in str(row["modifiers"])
+    _lower_memory_timing(out, kind, size, memory.store_bytes_per_cycle)
+    if opcode == "LDSM" and width > 4:
+        out["after"] += 2  # the released simulator adds two cycles for .2 and .4
+    out["wavefronts"] = 1 << size
+    l1_cycles = max(1, 32 * max(width, 4) // spec.memory.l1_bytes_per_cycle)
+    out["occupancy"] = max(memory.accept_interval, l1_cycles if space == Space.GLOBAL else 1 << size)
+    out["wait_reason"] = {
+        Space.GLOBAL: StallReason.GLOBAL_MEMORY,
+        Space.CONSTANT: StallReason.CONSTANT_LOAD,
+    }.get(space, StallReason.SHARED_MEMORY)
+
+
+def _lower_memory_timing(out: np.void, kind: MemoryClassSpec, size: int, store_bytes_per_cycle: int) -> None:
+    """Split Table 2's issue-to-issue latencies at the point where the SM accepts the instruction."""
+    data_cycles = (32 * (4 << size)) // store_bytes_per_cycle if kind.stores else 0
+    narrow_cycles = (32 * 4) // store_bytes_per_cycle if kind.stores else 0
+    stages = list(kind.stages)
+    stages[3] += data_cycles
+    out["stages"] = stages
+    leave = QUEUE_DELAY + sum(kind.stages) + narrow_cycles  # issue to acceptance, 32 bit, uncontended
+    if kind.stores:
+        out["war"], out["war_from"] = kind.war - leave, WAR_FROM_ACCEPT
+    elif kind.raw and kind.war == kind.raw:
+        out["war"], out["war_from"] = 0, WAR_FROM_RETURN
+    else:
+        out["war"], out["war_from"] = kind.war - QUEUE_DELAY, WAR_FROM_START
+    out["transfer"] = kind.transfer[size]
+    out["after"] = kind.raw - leave - kind.transfer[0] if kind.raw else 0
+
+
+def _lower_registers(out: np.void, row: np.void, spec: GpuSpec) -> None:
+    """Source registers by operand slot and bank, and the destination."""
+    operands, opcode = row["operands"], str(row["opcode"])
+    sources, destination = [], opcode not in NO_DESTINATION
+    slot = 1 if opcode in UNARY_SLOT_B else 0
+    for operand in operands:
+        kind = operand["kind"]
+        if destination and kind in (Operand.REGISTER, Operand.UNIFORM):
+            destination = False
+            if kind == Operand.REGISTER and operand["index"] != ZERO_REGISTER:
+                out["write_register"], out["writes"] = operand["index"], _destination_registers(row)
+        elif kind in (Operand.REGISTER, Operand.IMMEDIATE, Operand.CONSTANT, Operand.UNIFORM):
+            if kind == Operand.REGISTER:
+                sources += _operand_reads(row, operand, slot)
+            slot += 1
+        elif kind == Operand.MEMORY and operand["index"] >= 0:
+            sources += [(int(operand["index"]) + i, 0, False) for i in range(1 + bool(operand["wide"]))]
+    sources = [source for source in sources if source[0] < ZERO_REGISTER]
+    out["reads"] = len(sources)
+    for i, (register, position, reuse) in enumerate(sources):
+        out["read_register"][i], out["read_slot"][i], out["read_reuse"][i] = register, min(position, 2), reuse
+    wide = max((sum(1 for source in sources if source[1] == s) for s in range(3)), default=0) >= 4
+    in_bank = max((sum(1 for source in sources if source[0] % 2 == bank) for bank in range(2)), default=0)
+    window = spec.core.rf.wide_read_cycles if wide else spec.core.rf.read_cycles
+    out["window"] = max(window, -(-in_bank // spec.core.rf.read_ports))
+
+
+def _operand_reads(row: np.void, operand: np.void, slot: int) -> list[tuple[int, int, bool]]:
+    first = int(operand["index"])
+    count = 1 if first == ZERO_REGISTER else _source_registers(row, operand, slot)
+    return [(first + i, slot, bool(operand["reuse"])) for i in range(count)]
+
+
+def _source_registers(row: np.void, operand: np.void, slot: int) -> int:
+    opcode = str(row["opcode"])
+    shape = _tensor_shape(row) if UNIT_OF.get(opcode) == "tensor" else None
+    if shape is not None:
+        m, n, k = shape
+        element, accumulator = _tensor_bits(row)
+        return max(1, (m * k * element, n * k * element, m * n * accumulator)[min(slot, 2)] // 1024)
+    if opcode == "IMAD" and "WIDE" in str(row["modifiers"]) and slot == 2:
+        return 2
+    if opcode in ("STG", "STS", "STL", "ST"):
+        return max(1, _width_bytes(row) // 4)
+    return 2 if operand["wide"] or UNIT_OF.get(opcode) == "fp64" else 1
+
+
+def _destination_registers(row: np.void) -> int:
+    opcode, modifiers = str(row["opcode"]), str(row["modifiers"])
+    shape = _tensor_shape(row) if UNIT_OF.get(opcode) == "tensor" else None
+    if shape is not None:
+        return max(1, shape[0] * shape[1] * _tensor_bits(row)[1] // 1024)
+    if opcode in MEMORY_OPCODES:
+        return max(1, _width_bytes(row) // 4)
+    pair = ("IMAD" in opcode and "WIDE" in modifiers) or (opcode == "CS2R" and "32" not in modifiers)
+    return 2 if pair or UNIT_OF.get(opcode) == "fp64" else 1

@@ -1,0 +1,137 @@
+"""Which unit an opcode uses, and the latencies that differ from the unit's own.
+
+A new opcode is one entry. Distances are those ptxas 13.0 schedules for sm_86 unless said otherwise.
+"""
+
+from enum import IntEnum
+from types import MappingProxyType
+
+
+class Path(IntEnum):
+    """How an instruction leaves the issue stage."""
+
+    FIXED = 0  # Control, Allocate, three read cycles, a unit
+    VARIABLE = 1  # Control, a unit that releases counters
+    MEMORY = 2  # Control, the memory queue
+
+
+class Pipe(IntEnum):
+    """Issue ports of execution units; several units of the spec can share one."""
+
+    FP32 = 0
+    ALU = 1
+    TENSOR = 2
+    UNIFORM = 3
+    BRANCH = 4
+    MISC = 5
+    SFU = 6
+    FP64 = 7
+
+
+class Action(IntEnum):
+    """What an instruction does besides using a unit."""
+
+    NONE = 0
+    BARRIER_WAIT = 1
+    BARRIER_ARRIVE = 2
+    LDGDEPBAR = 3
+    LDGSTS = 4
+    MEMBAR = 5
+
+
+class Space(IntEnum):
+    """Which memory a memory instruction reaches."""
+
+    NONE = 0  # shuffles and special registers: the path without an access
+    GLOBAL = 1
+    SHARED = 2
+    CONSTANT = 3
+
+
+PIPE_OF_UNIT = MappingProxyType(
+    {
+        "fp32": Pipe.FP32,
+        "half": Pipe.FP32,
+        "alu": Pipe.ALU,
+        "tensor": Pipe.TENSOR,
+        "uniform": Pipe.UNIFORM,
+        "branch": Pipe.BRANCH,
+        "misc": Pipe.MISC,
+        "sfu": Pipe.SFU,
+        "convert": Pipe.SFU,
+        "fp64": Pipe.FP64,
+    }
+)
+
+VARIABLE_UNITS = ("sfu", "convert", "fp64")
+
+_BY_UNIT = {
+    "fp32": "FADD FMUL FFMA IMAD IMUL",
+    "alu": "IADD3 LOP3 SHF SHL SHR PRMT LEA MOV SEL IMNMX ISETP FSETP FSET PLOP3 P2R R2P FMNMX FSEL FSWZADD SGXT BMSK "
+    "IABS VABSDIFF VABSDIFF4 CS2R I2FP F2FP IDP HMNMX2 VOTE VOTEU R2UR LEPC MOVM I2IP",
+    "half": "HADD2 HMUL2 HFMA2 HSETP2 HSET2",
+    "tensor": "HMMA IMMA BMMA",
+    "uniform": "ULDC UMOV UIADD3 UIMAD UISETP ULEA ULOP3 USHF USEL UPRMT USGXT UPLOP3 UFLO UBREV UPOPC "
+    "UBMSK UP2UR UR2UP",
+    "branch": "BRA EXIT CALL RET BSSY BSYNC BREAK JMP BRX JMX WARPSYNC KILL YIELD RPCMOV BMOV",
+    "misc": "NOP BAR DEPBAR MEMBAR ERRBAR LDGDEPBAR CCTL NANOSLEEP PMTRIG",
+    "sfu": "MUFU POPC FLO BREV FCHK REDUX",
+    "convert": "F2I I2F F2F FRND I2I",
+    "fp64": "DADD DMUL DFMA DSETP DMNMX DMMA",
+}
+UNIT_OF = MappingProxyType({opcode: unit for unit, opcodes in _BY_UNIT.items() for opcode in opcodes.split()})
+
+# opcode -> (space, stem of the memory class, whether data comes back)
+MEMORY_OPCODES = MappingProxyType(
+    {
+        "LDG": (Space.GLOBAL, "ldg", True),
+        "LD": (Space.GLOBAL, "ldg", True),
+        "LDL": (Space.GLOBAL, "ldg", True),
+        "ATOM": (Space.GLOBAL, "ldg", True),
+        "ATOMG": (Space.GLOBAL, "ldg", True),
+        "STG": (Space.GLOBAL, "stg", False),
+        "ST": (Space.GLOBAL, "stg", False),
+        "STL": (Space.GLOBAL, "stg", False),
+        "RED": (Space.GLOBAL, "stg", False),
+        "LDS": (Space.SHARED, "lds", True),
+        "LDSM": (Space.SHARED, "lds", True),
+        "ATOMS": (Space.SHARED, "lds", True),
+        "STS": (Space.SHARED, "sts", False),
+        "LDC": (Space.CONSTANT, "ldc", True),
+        "LDGSTS": (Space.GLOBAL, "ldgsts", True),
+        "SHFL": (Space.NONE, "shuffle", True),
+        "MATCH": (Space.NONE, "shuffle", True),
+        "S2R": (Space.NONE, "special", True),
+        "S2UR": (Space.NONE, "special", True),
+        "B2R": (Space.NONE, "special", True),
+    }
+)
+
+# Issue distance to a fixed-latency consumer where it is not the unit's.
+LATENCY_OF = MappingProxyType(
+    {
+        "FMNMX": 5,
+        "IDP": 5,
+        "HMNMX2": 5,
+        "F2FP": 5,
+        "I2FP": 5,
+        "VOTE": 6,
+        "IMMA": 18,
+        "ULEA": 9,
+        "UISETP": 9,
+        "ULDC": 2,
+    }
+)
+
+_WITHOUT_DESTINATION = (
+    "STG ST STL STS RED LDGSTS",
+    "ISETP FSETP HSETP2 DSETP PLOP3 R2P R2UR",
+    "BRA BRX JMP JMX EXIT CALL RET BSSY BSYNC BREAK KILL YIELD WARPSYNC BMOV RPCMOV",
+    "NOP BAR DEPBAR MEMBAR ERRBAR LDGDEPBAR CCTL NANOSLEEP PMTRIG",
+)
+NO_DESTINATION = frozenset(opcode for line in _WITHOUT_DESTINATION for opcode in line.split())
+
+# A single register source of these sits in slot B of the encoding.
+UNARY_SLOT_B = frozenset(("MOV", "I2FP", "F2FP", "IABS", "POPC", "FLO", "BREV", "MUFU"))
+
+L1_BYPASS_OPCODES = frozenset(("ATOM", "ATOMG", "RED"))

@@ -1,0 +1,285 @@
+"""What a GPU is, as data: the spec that the core model, its RTL and the reports share.
+
+A GPU is a TOML file in `hw/gpus/`; each value there cites its source. `load_gpu` reads one, applies
+overrides such as `{"core.rf.read_ports": 2}`, and checks every field against its legal range.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+GPU_DIRECTORY = Path(__file__).parent / "gpus"
+
+Cycles = Annotated[int, Field(ge=0, le=100_000)]
+Interval = Annotated[int, Field(ge=1, le=4096)]
+Count = Annotated[int, Field(ge=1, le=1 << 20)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+
+UNITS = ("fp32", "alu", "half", "tensor", "uniform", "branch", "misc", "sfu", "fp64", "convert")
+MEMORY_CLASSES = (
+    "ldg_uniform", "ldg", "stg_uniform", "stg", "lds_uniform", "lds", "sts_uniform", "sts",
+    "ldc_immediate", "ldc", "ldgsts", "shuffle", "special",
+)  # fmt: skip
+
+
+class GpuSpecError(ValueError):
+    """A GPU description that is missing, malformed or impossible; names field, value and legal range."""
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class UnitSpec(_Spec):
+    """One execution unit of a sub-core, times in cycles.
+
+    Attributes:
+        latency: issue of a producer to the earliest correct issue of a fixed-latency consumer; for a
+            variable-latency unit (sfu, fp64, convert), to the issue of a consumer that waits on the counter.
+        interval: cycles between two issues to the unit (32 lanes over the unit's width).
+    """
+
+    latency: Cycles
+    interval: Interval
+
+
+class TensorSpec(_Spec):
+    """Tensor core of a sub-core.
+
+    Attributes:
+        flops_per_cycle: dense fp16 operations a cycle (multiply and add count as two) of one sub-core;
+            8-bit integers run at twice, 4-bit at four times, TF32 at half of it.
+        fp32_accumulate_rate: factor on the rate of 16-bit operands with an FP32 accumulator (0.5 on GeForce).
+        latency: accumulator to accumulator, in issue cycles.
+    """
+
+    flops_per_cycle: Count
+    fp32_accumulate_rate: Annotated[float, Field(gt=0, le=1)]
+    latency: Cycles
+
+
+class RegisterFileSpec(_Spec):
+    """Register file of a sub-core: banks by register number modulo `banks`."""
+
+    banks: Annotated[int, Field(ge=2, le=2)]
+    read_ports: Annotated[int, Field(ge=1, le=16)]  # per bank, 1024 bit each
+    write_ports: Annotated[int, Field(ge=1, le=16)]  # per bank, fixed-latency results
+    reuse_cache: bool  # one entry per bank and operand slot
+    read_cycles: Annotated[int, Field(ge=3, le=3)]  # window a fixed-latency instruction reads its operands in
+    wide_read_cycles: Annotated[int, Field(ge=3, le=16)]  # window of a tensor operand of four registers
+
+
+class InstructionCacheSpec(_Spec):
+    """L0 and L1 instruction caches with a stream-buffer prefetcher; sizes in lines of `line_bytes`."""
+
+    perfect: bool
+    line_bytes: Annotated[int, Field(ge=16, le=1024, multiple_of=16)]
+    l0_sets: Count
+    l0_ways: Count
+    l1_sets: Count
+    l1_ways: Count
+    network_cycles: Cycles  # L0 to L1, each way; one more cycle in L1
+    miss_cycles: Cycles  # added when L1 misses
+    prefetch_lines: Annotated[int, Field(ge=0, le=64)]
+
+
+class ConstantCacheSpec(_Spec):
+    """Constant cache of fixed-latency operands (L0-FL), one per sub-core; looked up at issue."""
+
+    perfect: bool
+    sets: Annotated[int, Field(ge=1, le=16)]
+    ways: Annotated[int, Field(ge=1, le=8)]
+    line_bytes: Annotated[int, Field(ge=8, le=256)]
+    miss_cycles: Cycles
+    hold_cycles: Cycles  # the missing warp keeps the issue slot this long
+
+
+class MemoryClassSpec(_Spec):
+    """How one kind of memory instruction passes the sub-core's memory unit, in cycles.
+
+    Attributes:
+        stages: occupancy of the four non-empty pipeline stages.
+        stores: the store data transfer (64 B a cycle) is added to the last stage.
+        war: issue to the issue of an overwriter of a source, for 32-bit data, uncontended.
+        raw: issue to the issue of a consumer, for 32-bit data that hits, uncontended; 0 = nothing returns.
+        transfer: cycles on the return path for 32, 64 and 128 bit.
+    """
+
+    stages: tuple[Cycles, Cycles, Cycles, Cycles]
+    stores: bool = False
+    war: Cycles
+    raw: Cycles = 0
+    transfer: tuple[Cycles, Cycles, Cycles] = (0, 0, 0)
+
+
+class MemoryUnitSpec(_Spec):
+    """Memory unit: one queue and address generator per sub-core, one shared acceptance point per SM."""
+
+    queue_entries: Annotated[int, Field(ge=1, le=14)]  # plus one latch
+    accept_interval: Interval  # of the structures all sub-cores share
+    store_bytes_per_cycle: Count
+    pending_requests: Annotated[int, Field(ge=1, le=128)]
+    classes: dict[str, MemoryClassSpec]
+
+
+class CoreSpec(_Spec):
+    """One SM: four sub-cores and what they share."""
+
+    sub_cores: Annotated[int, Field(ge=1, le=4)]
+    instruction_buffer: Annotated[int, Field(ge=1, le=8)]  # entries per warp
+    barrier_cycles: Cycles  # last arrival to the first issue after it
+    barrier_interval: Cycles  # between two arrivals
+    branch_redirect: Cycles  # taken branch to the first fetch at its target
+    wide_multiply_port_cycles: Cycles  # the issue port stays busy this much longer after IMAD.WIDE
+    fp32_on_alu: bool  # FP32 operations may also use the integer pipe
+    membar_cycles: Cycles
+    units: dict[str, UnitSpec]
+    tensor: TensorSpec
+    rf: RegisterFileSpec
+    icache: InstructionCacheSpec
+    constant: ConstantCacheSpec
+    memory: MemoryUnitSpec
+
+    @model_validator(mode="after")
+    def _tables_are_complete(self) -> "CoreSpec":
+        for field, table, names in (
+            ("units", self.units, UNITS),
+            ("memory.classes", self.memory.classes, MEMORY_CLASSES),
+        ):
+            if set(table) != set(names):
+                wrong = ", ".join(sorted(set(table) ^ set(names)))
+                raise ValueError(f"{field} must have exactly the entries {', '.join(names)}; differing: {wrong}")
+        return self
+
+
+class LimitsSpec(_Spec):
+    """What one SM can hold at a time."""
+
+    warps: Annotated[int, Field(ge=4, le=64, multiple_of=4)]
+    blocks: Annotated[int, Field(ge=1, le=32)]
+    registers: Count  # 32-bit
+    register_granularity: Count  # registers a warp is given at a time
+    shared_bytes: Count
+    shared_bytes_per_block: Count  # with the opt-in
+    shared_reserved_bytes: Cycles  # taken by the system from each block
+    shared_granularity: Count
+    threads_per_block: Annotated[int, Field(ge=32, le=1024)]
+
+
+class CacheSpec(_Spec):
+    """A sectored cache: 128-byte lines of four 32-byte sectors, least recently used goes first."""
+
+    sets: Count
+    ways: Annotated[int, Field(ge=1, le=512)]
+
+
+class MemorySpec(_Spec):
+    """L1, L2 and DRAM. Latencies are what a load adds to its L1 hit time; bandwidths are of the whole chip."""
+
+    perfect_l1: bool
+    l1_bytes: Count  # unified with shared memory
+    l1_ways: Annotated[int, Field(ge=1, le=512)]
+    l1_bytes_per_cycle: Count  # of one SM
+    l2: CacheSpec  # of one slice
+    l2_slices: Count
+    l2_cycles: Annotated[int, Field(ge=64, le=10_000)]
+    l2_bytes_per_cycle: Rate
+    dram_channels: Count
+    dram_cycles: Cycles
+    dram_bytes_per_cycle: Rate
+
+
+class GpuSpec(_Spec):
+    """A whole GPU.
+
+    Attributes:
+        name: short name, as in the TOML's file name.
+        product: the name on the box.
+        arch: compute capability times ten, e.g. 86.
+        sm_count: SMs.
+        core_clock_mhz: clock of SMs and L2, MHz.
+        launch_overhead_cycles: kernel launch to first instruction, core cycles; reported apart from the cycles.
+        block_launch_cycles: a block's end to the first fetch of the block that takes its place, core cycles.
+        limits: what one SM can hold.
+        core: the SM.
+        memory: caches and DRAM.
+    """
+
+    name: str
+    product: str
+    arch: Annotated[int, Field(ge=75, le=129)]
+    sm_count: Annotated[int, Field(ge=1, le=512)]
+    core_clock_mhz: Annotated[int, Field(ge=100, le=5000)]
+    launch_overhead_cycles: Cycles
+    block_launch_cycles: Annotated[int, Field(ge=64, le=100_000)]
+    limits: LimitsSpec
+    core: CoreSpec
+    memory: MemorySpec
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "GpuSpec":
+        if self.limits.shared_bytes > self.memory.l1_bytes:
+            raise ValueError(
+                f"limits.shared_bytes must be at most memory.l1_bytes = {self.memory.l1_bytes} (one array holds both), "
+                f"not {self.limits.shared_bytes}"
+            )
+        return self
+
+
+def gpu_names() -> list[str]:
+    """Names that `load_gpu` knows, sorted."""
+    return sorted(path.stem for path in GPU_DIRECTORY.glob("*.toml"))
+
+
+def load_gpu(name_or_path: str | Path, overrides: dict[str, Any] | None = None) -> GpuSpec:
+    """Read a GPU description and check it.
+
+    Args:
+        name_or_path: a name from `gpu_names()`, or the path of a TOML file.
+        overrides: dotted field to value, e.g. `{"core.rf.read_ports": 2, "sm_count": 1}`.
+
+    Raises:
+        GpuSpecError: unknown name, malformed TOML, unknown field, or a value outside its legal range.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = GPU_DIRECTORY / f"{name_or_path}.toml"
+    if not path.is_file():
+        raise GpuSpecError(
+            f"GPU {str(name_or_path)!r} is not known; known: {', '.join(gpu_names())}, or give a TOML file"
+        )
+    try:
+        tree = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise GpuSpecError(f"{path.name} is not valid TOML: {error}") from error
+    for field, value in (overrides or {}).items():
+        _override(tree, field, value)
+    try:
+        return GpuSpec.model_validate(tree)
+    except ValidationError as error:
+        raise GpuSpecError(_explain(path.name, error)) from error
+
+
+def _override(tree: dict[str, Any], field: str, value: Any) -> None:
+    *parents, leaf = field.split(".")
+    node = tree
+    for depth, parent in enumerate(parents):
+        if not isinstance(node.get(parent), dict):
+            where = ".".join(parents[:depth]) or "the GPU"
+            raise GpuSpecError(f"override {field!r}: {where} has no table {parent!r}; it has {', '.join(sorted(node))}")
+        node = node[parent]
+    if leaf not in node:
+        raise GpuSpecError(f"override {field!r}: no field {leaf!r} there; fields: {', '.join(sorted(node))}")
+    node[leaf] = value
+
+
+def _explain(source: str, error: ValidationError) -> str:
+    """One line per wrong field: what, where, got, expected."""
+    lines = []
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"]) or "the GPU"
+        got = problem["input"] if not isinstance(problem["input"], (dict, BaseModel)) else "a table"
+        lines.append(f"{source}: {field}: {problem['msg']}, not {got!r}")
+    return "; ".join(lines)
