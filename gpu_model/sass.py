@@ -36,7 +36,8 @@ _PACKED_HALF = ("HADD2", "HMUL2", "HFMA2", "HSETP2", "HSET2", "HMNMX2")
 
 
 def split_operands(text: str) -> list[str]:
-    """Split an operand list at its top-level commas."""
+    """Split an operand list at its top-level commas; a target after a register (RET) needs none."""
+    text = text.replace(" `(", ", `(")
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character in "[{(") - (character in "]})")

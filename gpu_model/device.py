@@ -1,0 +1,153 @@
+"""The virtual GPU: a Triton device that runs each launch on the SASS machine and, if asked, times it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpu_model.errors import LaunchError
+from gpu_model.execute import Dots, Machine, execute, execute_traced
+from gpu_model.launch import Launch
+from hw.gpu_spec import GpuSpec, load_gpu
+
+
+@dataclass(frozen=True)
+class LaunchRecord:
+    """What one launch did.
+
+    Attributes:
+        kernel: name.
+        grid: blocks in x, y, z.
+        threads: threads per block.
+        shared_bytes: shared memory per block.
+        registers: registers per thread.
+        instructions: warp-instructions executed.
+        timing: `gpu_model.timing.Timing`, or None if the GPU does not time.
+        dots: operands of tensor instructions, empty unless the GPU keeps them.
+        launch: the launch itself.
+    """
+
+    kernel: str
+    grid: tuple[int, int, int]
+    threads: int
+    shared_bytes: int
+    registers: int
+    instructions: int
+    timing: Any
+    dots: Dots
+    launch: Launch
+
+
+class VirtualGPU:
+    """A GPU that needs no GPU; use it as a context around ordinary Triton code.
+
+    ```
+    with VirtualGPU("rtx_a6000", timing=True) as gpu:
+        kernel[grid](x, y, n, BLOCK=1024)   # x and y are CPU tensors
+    print(gpu.launches[-1].timing.cycles)
+    ```
+
+    Args:
+        gpu: name of a GPU in `hw/gpus`, a path to a TOML file, or a `GpuSpec`.
+        timing: run the cycle-level core model on each launch.
+        dots: keep the operands of the first this many tensor instructions of each launch.
+        on_launch: called with each `LaunchRecord`.
+        overrides: fields of the spec to change, such as `{"core.rf.read_ports": 2}`.
+
+    Raises:
+        GpuSpecError: an unknown GPU or an impossible value.
+    """
+
+    def __init__(
+        self,
+        gpu: str | Path | GpuSpec = "rtx_a6000",
+        *,
+        timing: bool = False,
+        dots: int = 0,
+        on_launch: Callable[[LaunchRecord], None] | None = None,
+        overrides: dict[str, Any] | None = None,
+    ):
+        self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
+        self.timing, self.dots, self.on_launch = timing, dots, on_launch
+        self.launches: list[LaunchRecord] = []
+        self.seconds = 0.0  # simulated time of all launches so far
+        self._previous: list[Any] = []
+
+    def __enter__(self) -> "VirtualGPU":
+        """Make this the GPU that Triton launches on."""
+        from triton.runtime import driver
+
+        from gpu_model.triton_backend.driver import VirtualDriver
+
+        self._previous.append(driver._active)
+        driver.set_active(VirtualDriver(self))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give Triton back the driver it had."""
+        from triton.runtime import driver
+
+        driver._active = self._previous.pop()
+
+    def __repr__(self) -> str:
+        return f"VirtualGPU({self.spec.name!r}, timing={self.timing}, dots={self.dots})"
+
+    def require_timing(self, what: str) -> None:
+        """Refuse something that needs simulated time.
+
+        Raises:
+            LaunchError: this GPU does not time its launches.
+        """
+        if not self.timing:
+            raise LaunchError(
+                f"{what} needs simulated time: make the GPU with VirtualGPU({self.spec.name!r}, timing=True)"
+            )
+
+    def run(self, launch: Launch) -> LaunchRecord:
+        """Execute a launch (and time it), and remember what it did.
+
+        Raises:
+            LaunchError: a kernel for another architecture, or resources past this GPU's limits.
+            MemoryFault, ExecutionError: the kernel went wrong; see `gpu_model.execute`.
+        """
+        self._check(launch)
+        machine = Machine(launch, dots=self.dots)
+        timing = None
+        if self.timing:
+            from gpu_model.timing import time_launch
+
+            timing = time_launch(
+                launch.program,
+                execute_traced(machine),
+                self.spec,
+                grid=launch.grid,
+                block_threads=launch.threads,
+                shared_bytes=launch.shared_bytes,
+            )
+            self.seconds += timing.seconds
+        else:
+            execute(machine)
+        record = LaunchRecord(
+            launch.program.name, launch.grid, launch.threads, launch.shared_bytes, launch.program.registers,
+            machine.instructions, timing, machine.dots, launch,
+        )  # fmt: skip
+        self.launches.append(record)
+        if self.on_launch is not None:
+            self.on_launch(record)
+        return record
+
+    def _check(self, launch: Launch) -> None:
+        program, limits = launch.program, self.spec.limits
+        if program.arch != self.spec.arch:
+            raise LaunchError(
+                f"kernel {program.name} is compiled for sm_{program.arch}, but {self.spec.name} is sm_{self.spec.arch}"
+            )
+        if launch.threads > limits.threads_per_block:
+            raise LaunchError(
+                f"kernel {program.name}: {launch.threads} threads a block, {self.spec.name} allows {limits.threads_per_block}"
+            )
+        if launch.shared_bytes > limits.shared_bytes_per_block:
+            raise LaunchError(
+                f"kernel {program.name}: {launch.shared_bytes} bytes of shared memory a block, {self.spec.name} allows "
+                f"{limits.shared_bytes_per_block}"
+            )

@@ -1,0 +1,159 @@
+"""One kernel launch as data: code, grid, block, parameters, and the memory it may touch."""
+
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpu_model.cubin import Cubin
+from gpu_model.errors import LaunchError
+from gpu_model.program import Program
+
+WARP_LANES = 32
+MAX_GRID = (2**31 - 1, 65535, 65535)
+# Constant bank 0, below the parameters (CUDA's driver writes it; offsets as ptxas reads them).
+_STACK_TOP = 0x28
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of global memory that the launch may touch.
+
+    Attributes:
+        name: what messages call it, for example the parameter's name.
+        address: first byte; a host address, which is also the kernel's address.
+        size: in bytes.
+        about: dtype and shape, for messages.
+    """
+
+    name: str
+    address: int
+    size: int
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel launch, ready to execute.
+
+    Attributes:
+        program: the decoded kernel.
+        grid: blocks in x, y, z.
+        threads: threads per block (one-dimensional, as Triton launches).
+        shared_bytes: shared memory of a block, static and dynamic.
+        parameters: the kernel's parameter area.
+        segments: global memory, sorted by address, not overlapping.
+        keep: objects that own the memory.
+    """
+
+    program: Program
+    grid: tuple[int, int, int]
+    threads: int
+    shared_bytes: int
+    parameters: bytes
+    segments: tuple[Segment, ...]
+    keep: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def blocks(self) -> int:
+        """Number of thread blocks."""
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+    @property
+    def warps(self) -> int:
+        """Warps of a block."""
+        return -(-self.threads // WARP_LANES)
+
+    def block_index(self, linear: int) -> tuple[int, int, int]:
+        """Coordinates of a block from its linear index, x fastest."""
+        x, y, _ = self.grid
+        return linear % x, linear // x % y, linear // (x * y)
+
+    def constant_banks(self) -> dict[int, bytes]:
+        """The constant banks the kernel sees: launch geometry and parameters in bank 0, its own data elsewhere."""
+        base = self.program.parameter_base
+        bank = bytearray(max(len(self.program.constants.get(0, b"")), base + len(self.parameters)))
+        initial = self.program.constants.get(0, b"")
+        bank[: len(initial)] = initial
+        struct.pack_into("<6I", bank, 0, self.threads, 1, 1, *self.grid)
+        struct.pack_into("<I", bank, _STACK_TOP, local_bytes(self.program))
+        bank[base : base + len(self.parameters)] = self.parameters
+        return {**self.program.constants, 0: bytes(bank)}
+
+
+def local_bytes(program: Program) -> int:
+    """Local memory of a thread, in bytes: its stack, rounded up to 16."""
+    return -(-program.local_bytes // 16) * 16
+
+
+def check_grid(kernel: str, grid: tuple[int, int, int], threads: int, limit: int = 1024) -> None:
+    """Refuse a grid or block that no GPU launches.
+
+    Raises:
+        LaunchError: naming the dimension, its value and the legal range.
+    """
+    for axis, blocks, most in zip("xyz", grid, MAX_GRID, strict=True):
+        if not 0 <= blocks <= most:
+            raise LaunchError(f"launch of {kernel}: grid {axis} is {blocks}, legal 0 to {most}")
+    if not 1 <= threads <= limit:
+        raise LaunchError(f"launch of {kernel}: {threads} threads a block, legal 1 to {limit}")
+
+
+_FORMATS = {
+    "i1": "<?", "i8": "<b", "i16": "<h", "i32": "<i", "i64": "<q",
+    "u1": "<?", "u8": "<B", "u16": "<H", "u32": "<I", "u64": "<Q",
+    "fp16": "<e", "fp32": "<f", "f32": "<f", "fp64": "<d",
+}  # fmt: skip
+
+
+def pack_value(kind: str, value: Any) -> bytes:
+    """Bytes of one scalar or pointer argument of a Triton type such as `i32`, `fp16` or `*fp32`.
+
+    Raises:
+        LaunchError: a type without a rule, or a value that does not fit.
+    """
+    if kind.startswith("*") or kind == "ptr":
+        return struct.pack("<Q", value)
+    if kind == "bf16":
+        (bits,) = struct.unpack("<I", struct.pack("<f", value))
+        bits += 0x7FFF + (bits >> 16 & 1) if value == value else 0
+        return struct.pack("<H", bits >> 16 & 0xFFFF)
+    if kind not in _FORMATS:
+        raise LaunchError(f"argument of type {kind!r}: known types are pointers and {', '.join(_FORMATS)}, bf16")
+    try:
+        return struct.pack(_FORMATS[kind], value)
+    except (struct.error, OverflowError) as error:
+        raise LaunchError(f"argument {value!r} does not fit its type {kind}: {error}") from error
+
+
+def pack_parameters(cubin: Cubin, values: list[bytes]) -> bytes:
+    """Lay out argument bytes as the kernel expects them.
+
+    Raises:
+        LaunchError: too many or too few arguments, or one of the wrong size.
+    """
+    if len(values) != len(cubin.parameters):
+        raise LaunchError(
+            f"kernel {cubin.kernel} takes {len(cubin.parameters)} parameters, the launch gives {len(values)}"
+        )
+    area = bytearray(max((p.offset + p.size for p in cubin.parameters), default=0))
+    for number, (parameter, value) in enumerate(zip(cubin.parameters, values, strict=True)):
+        if len(value) > parameter.size:
+            raise LaunchError(
+                f"kernel {cubin.kernel}, parameter {number}: {len(value)} bytes given, {parameter.size} expected"
+            )
+        area[parameter.offset : parameter.offset + len(value)] = value
+    return bytes(area)
+
+
+def merge_segments(segments: list[Segment]) -> tuple[Segment, ...]:
+    """Sort segments and join those that share bytes (two arguments may view one storage)."""
+    merged: list[Segment] = []
+    for segment in sorted((s for s in segments if s.size), key=lambda s: (s.address, -s.size)):
+        last = merged[-1] if merged else None
+        if last and segment.address < last.address + last.size:
+            end = max(last.address + last.size, segment.address + segment.size)
+            name = last.name if segment.name in last.name.split(" and ") else f"{last.name} and {segment.name}"
+            merged[-1] = Segment(name, last.address, end - last.address, last.about)
+        else:
+            merged.append(segment)
+    return tuple(merged)

@@ -1,0 +1,114 @@
+"""The state a running block shares with the interpreter: one int64 array, addressed by name."""
+
+from enum import IntEnum
+
+from numba import njit
+
+from gpu_model.machine.lanes import load_i64, store_i64
+
+
+class Context(IntEnum):
+    """Entries of a block's context."""
+
+    MICROOPS = 0  # address of the micro-op table
+    CONSTS = 1  # address of the constant area
+    FRAMES = 2  # address of the first warp's frame
+    FRAME_BYTES = 3
+    TEMP = 4  # address of scratch rows
+    WARP_STATES = 5  # address of the first warp's control state
+    WARPS = 6
+    SHARED = 7  # address and bytes of shared memory
+    SHARED_BYTES = 8
+    LOCAL = 9  # address of local memory, and bytes a thread
+    LOCAL_BYTES = 10
+    RANGES = 11  # address of (low, high) pairs of global memory, sorted
+    RANGE_COUNT = 12
+    LAST_LOW = 13  # the range that the last access fell in
+    LAST_HIGH = 14
+    CTAID_X = 15
+    CTAID_Y = 16
+    CTAID_Z = 17
+    NTID_X = 18
+    NTID_Y = 19
+    NTID_Z = 20
+    WARP = 21  # index of the running warp
+    ADDRESS = 22  # address of scratch for 32 lane addresses
+    FAULT = 23  # Fault code
+    FAULT_ROW = 24
+    FAULT_LANE = 25
+    FAULT_ADDRESS = 26
+    FAULT_BYTES = 27
+    FAULT_SPACE = 28
+    EXECUTED = 29  # warp-instructions executed
+    BUDGET = 30  # warp-instructions left before control returns to Python
+    TRACE = 31  # 1: record a trace
+    TRACE_EVENTS = 32  # events recorded and their capacity
+    TRACE_EVENT_CAPACITY = 33
+    TRACE_ACCESSES = 34
+    TRACE_ACCESS_CAPACITY = 35
+    EVENT_ROW = 36  # addresses of the trace columns
+    EVENT_MASK = 37
+    EVENT_WARP = 38
+    EVENT_ACCESS = 39
+    ACCESS_ADDRESS = 40
+    DOT_COUNT = 41  # captured tensor operations, their capacity and address
+    DOT_CAPACITY = 42
+    DOTS = 43
+    UNDO_COUNT = 44  # words of global memory this block overwrote: (address, old value | bytes << 32)
+    UNDO_CAPACITY = 45
+    UNDO = 46
+    STEPS = 47  # address of the function table
+    TENSOR = 48  # address of the tensor step's scratch matrices
+    COUNT = 49
+
+
+class Fault(IntEnum):
+    """Why a block stopped."""
+
+    NONE = 0
+    OUT_OF_BOUNDS = 1
+    MISALIGNED = 2
+    TRAP = 3
+    CALL_TARGET = 4
+
+
+# As plain integers, which Numba folds.
+SHARED, SHARED_BYTES = int(Context.SHARED), int(Context.SHARED_BYTES)
+LOCAL, LOCAL_BYTES = int(Context.LOCAL), int(Context.LOCAL_BYTES)
+WARP, ADDRESS = int(Context.WARP), int(Context.ADDRESS)
+
+GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE = 0, 1, 2
+
+
+@njit
+def get(ctx, entry):
+    """Read a context entry."""
+    return load_i64(ctx, entry)
+
+
+@njit
+def put(ctx, entry, value):
+    """Write a context entry."""
+    store_i64(ctx, entry, value)
+
+
+@njit
+def remember(ctx, address, value, size):
+    """Note the old value of global memory, so that a faulting block can be undone; past the capacity, only count."""
+    count = get(ctx, Context.UNDO_COUNT)
+    if count < get(ctx, Context.UNDO_CAPACITY):
+        store_i64(get(ctx, Context.UNDO), 2 * count, address)
+        store_i64(get(ctx, Context.UNDO), 2 * count + 1, value | (size << 32))
+    put(ctx, Context.UNDO_COUNT, count + 1)
+
+
+@njit
+def report_fault(ctx, fault, row, lane, address, size, space):
+    """Record the first fault of a block."""
+    if get(ctx, Context.FAULT) == 0:
+        put(ctx, Context.FAULT, fault)
+        put(ctx, Context.FAULT_ROW, row)
+        put(ctx, Context.FAULT_LANE, lane)
+        put(ctx, Context.FAULT_ADDRESS, address)
+        put(ctx, Context.FAULT_BYTES, size)
+        put(ctx, Context.FAULT_SPACE, space)

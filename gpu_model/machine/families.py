@@ -1,0 +1,89 @@
+"""The interpreter's function table: one compiled function a micro-op family.
+
+Each is compiled and cached on its own, and called through its address. Linked into one function they would
+be optimised again and again with it, which triples the first start for a few nanoseconds a call.
+"""
+
+import numpy as np
+from numba import cfunc, types
+
+from gpu_model.machine.convert import convert_step
+from gpu_model.machine.double import double_step
+from gpu_model.machine.exchange import exchange_step
+from gpu_model.machine.floating import float_step
+from gpu_model.machine.half import half_step
+from gpu_model.machine.integer import integer_step
+from gpu_model.machine.memory import memory_step
+from gpu_model.machine.microop import Family
+from gpu_model.machine.predicates import predicate_step
+from gpu_model.machine.tensor import tensor_step
+
+STEP = types.int64(*[types.int64] * 9)  # op, ctx, u, frame, consts, t, row, mask, into
+
+
+@cfunc(STEP, cache=True)
+def _integer(op, ctx, u, frame, consts, t, row, mask, into):
+    integer_step(op, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _float(op, ctx, u, frame, consts, t, row, mask, into):
+    float_step(op, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _half(op, ctx, u, frame, consts, t, row, mask, into):
+    half_step(op, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _predicate(op, ctx, u, frame, consts, t, row, mask, into):
+    predicate_step(op, u, frame, consts, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _convert(op, ctx, u, frame, consts, t, row, mask, into):
+    convert_step(op, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _double(op, ctx, u, frame, consts, t, row, mask, into):
+    double_step(op, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _exchange(op, ctx, u, frame, consts, t, row, mask, into):
+    exchange_step(op, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _memory(op, ctx, u, frame, consts, t, row, mask, into):
+    return 1 if memory_step(op, ctx, u, frame, consts, row, np.uint32(mask), into) else 0
+
+
+@cfunc(STEP, cache=True)
+def _tensor(op, ctx, u, frame, consts, t, row, mask, into):
+    tensor_step(op, ctx, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+_STEPS = {
+    Family.INTEGER: _integer, Family.FLOAT: _float, Family.HALF: _half, Family.PREDICATE: _predicate,
+    Family.CONVERT: _convert, Family.DOUBLE: _double, Family.EXCHANGE: _exchange, Family.MEMORY: _memory,
+    Family.TENSOR: _tensor,
+}  # fmt: skip
+
+
+def function_table() -> np.ndarray:
+    """Addresses of the family functions, int64, indexed by `Family`."""
+    table = np.zeros(max(_STEPS) + 1, np.int64)
+    for family, step in _STEPS.items():
+        table[family] = step.address
+    return table

@@ -1,0 +1,443 @@
+"""Integer and data-movement micro-ops, one warp at a time.
+
+Semantics follow the PTX ISA operations that ptxas maps to them. Sources are read as
+`(value & AND) ^ XOR`; a negated integer source is `~x` with 1 carried in, so that carries out of a
+subtraction mean "no borrow", as the .X forms expect.
+"""
+
+import numpy as np
+from numba import njit
+
+from gpu_model.machine.lanes import load_i32, load_u32, store_u32
+from gpu_model.machine.microop import (
+    A_XOR,
+    B_XOR,
+    C_XOR,
+    M0,
+    M1,
+    M2,
+    PD0,
+    PD1,
+    PS0,
+    PS1,
+    A,
+    B,
+    C,
+    D,
+    Op,
+    field,
+    source,
+)
+
+_LOW = 0xFFFFFFFF
+
+
+@njit
+def predicate(u, column, frame):
+    """A source predicate as a lane mask, negation applied."""
+    return np.uint32(load_u32(frame + field(u, column), 0) ^ np.uint32(field(u, column + 1)))
+
+
+@njit
+def set_predicate(u, column, frame, value, mask):
+    """Write a destination predicate in the lanes of `mask`."""
+    word = frame + field(u, column)
+    store_u32(word, 0, np.uint32((value & mask) | (load_u32(word, 0) & ~mask)))
+
+
+@njit
+def blend(destination, temp, mask):
+    """Copy a finished row to its register in the lanes of `mask`."""
+    if mask == _LOW:
+        for lane in range(32):
+            store_u32(destination, lane, load_u32(temp, lane))
+    else:
+        for lane in range(32):
+            keep = (mask >> lane) & 1 == 0
+            store_u32(destination, lane, load_u32(destination, lane) if keep else load_u32(temp, lane))
+
+
+@njit
+def _iadd3(t, a, b, c, ax, bx, cx, k):
+    for lane in range(32):
+        total = (load_u32(a, lane) ^ ax) + (load_u32(b, lane) ^ bx) + (load_u32(c, lane) ^ cx) + k
+        store_u32(t, lane, np.uint32(total))
+
+
+@njit
+def _iadd3_carry(u, t, a, b, c, ax, bx, cx, k, frame, mask):
+    """Add with carries in and out; two carry-outs count the two possible carries of three terms."""
+    carry0, carry1 = predicate(u, PS0, frame), predicate(u, PS1, frame)
+    first, second = np.uint32(0), np.uint32(0)
+    for lane in range(32):
+        total = np.uint64(load_u32(a, lane) ^ ax) + np.uint64(load_u32(b, lane) ^ bx)
+        total += np.uint64(load_u32(c, lane) ^ cx) + np.uint64(k)
+        total += np.uint64((carry0 >> lane) & 1) + np.uint64((carry1 >> lane) & 1)
+        store_u32(t, lane, np.uint32(total))
+        high = total >> np.uint64(32)
+        first |= np.uint32(np.uint32(high >= 1) << lane)
+        second |= np.uint32(np.uint32(high >= 2) << lane)
+    set_predicate(u, PD0, frame, first, mask)
+    set_predicate(u, PD1, frame, second, mask)
+
+
+@njit
+def _imad(t, a, b, c, cx, k):
+    for lane in range(32):
+        store_u32(t, lane, np.uint32(load_u32(a, lane) * load_u32(b, lane) + (load_u32(c, lane) ^ cx) + k))
+
+
+@njit
+def _imad_wide(t, a, b, c, signed, negative):
+    """64-bit a * b + c with c a register pair; the result takes two rows of `t`."""
+    for lane in range(32):
+        if signed:
+            product = np.uint64(np.int64(load_i32(a, lane)) * np.int64(load_i32(b, lane)))
+        else:
+            product = np.uint64(load_u32(a, lane)) * np.uint64(load_u32(b, lane))
+        addend = np.uint64(load_u32(c, lane)) | np.uint64(load_u32(c + 128, lane)) << np.uint64(32)
+        total = product + (~addend + np.uint64(1) if negative else addend)
+        store_u32(t, lane, np.uint32(total))
+        store_u32(t + 128, lane, np.uint32(total >> np.uint64(32)))
+
+
+@njit
+def _imad_wide_carry(u, t, a, b, c, frame, mask):
+    """Unsigned 64-bit a * b + c with a carry in (PS0) and out (PD0)."""
+    carry_in = predicate(u, PS0, frame)
+    carry_out = np.uint32(0)
+    for lane in range(32):
+        product = np.uint64(load_u32(a, lane)) * np.uint64(load_u32(b, lane))
+        addend = np.uint64(load_u32(c, lane)) | np.uint64(load_u32(c + 128, lane)) << np.uint64(32)
+        total = product + addend
+        carry = np.uint32(total < product)
+        total += np.uint64((carry_in >> lane) & 1)
+        carry |= np.uint32((total == 0) & ((carry_in >> lane) & 1 != 0))
+        store_u32(t, lane, np.uint32(total))
+        store_u32(t + 128, lane, np.uint32(total >> np.uint64(32)))
+        carry_out |= np.uint32(carry << lane)
+    set_predicate(u, PD0, frame, carry_out, mask)
+
+
+@njit
+def _lea(u, t, a, b, c, ax, bx, frame, mask):
+    """(a << shift) + b, or its high word with c:a shifted (.HI); carry in PS0, carry out PD0."""
+    shift, high, sign_extend = np.uint64(field(u, M0)), field(u, M1), field(u, M2)
+    negated = np.uint64(ax != 0)
+    carry_in = predicate(u, PS0, frame)
+    carry_out = np.uint32(0)
+    for lane in range(32):
+        if sign_extend:
+            wide = np.uint64(np.int64(load_i32(a, lane)))
+        else:
+            wide = np.uint64(load_u32(a, lane)) | np.uint64(load_u32(c, lane)) << np.uint64(32)
+        if not high:
+            wide &= np.uint64(_LOW)
+        wide = (wide << shift) ^ (~np.uint64(0) if negated else np.uint64(0))
+        wide += negated
+        term = wide >> np.uint64(32) if high else wide & np.uint64(_LOW)
+        total = term + np.uint64(load_u32(b, lane) ^ bx) + np.uint64(bx != 0) + np.uint64((carry_in >> lane) & 1)
+        store_u32(t, lane, np.uint32(total))
+        carry_out |= np.uint32(np.uint32(total >> np.uint64(32) != 0) << lane)
+    set_predicate(u, PD0, frame, carry_out, mask)
+
+
+@njit
+def _term(lut, index):
+    """All ones if the truth table has row `index`."""
+    return np.uint32(-((lut >> index) & 1))
+
+
+@njit
+def _lop3_general(t, a, b, c, lut):
+    """Bitwise function of three words given by its truth table (a = 0xF0, b = 0xCC, c = 0xAA)."""
+    abc, ab, ac, a_, bc, b_, c_, none = (_term(lut, 7), _term(lut, 6), _term(lut, 5), _term(lut, 4),
+                                         _term(lut, 3), _term(lut, 2), _term(lut, 1), _term(lut, 0))  # fmt: skip
+    for lane in range(32):
+        x, y, z = load_u32(a, lane), load_u32(b, lane), load_u32(c, lane)
+        with_x = (y & z & abc) | (y & ~z & ab) | (~y & z & ac) | (~y & ~z & a_)
+        without = (y & z & bc) | (y & ~z & b_) | (~y & z & c_) | (~y & ~z & none)
+        store_u32(t, lane, np.uint32((x & with_x) | (~x & without)))
+
+
+@njit
+def _lop3(t, a, b, c, lut):
+    if lut == 0xC0:
+        for lane in range(32):
+            store_u32(t, lane, np.uint32(load_u32(a, lane) & load_u32(b, lane)))
+    elif lut == 0xFC:
+        for lane in range(32):
+            store_u32(t, lane, np.uint32(load_u32(a, lane) | load_u32(b, lane)))
+    elif lut == 0x3C:
+        for lane in range(32):
+            store_u32(t, lane, np.uint32(load_u32(a, lane) ^ load_u32(b, lane)))
+    else:
+        _lop3_general(t, a, b, c, lut)
+
+
+@njit
+def _set_if_nonzero(u, frame, t, boolean, mask):
+    """The predicate result of LOP3: any bit set, combined with PS0 (0: and, 1: or)."""
+    nonzero = np.uint32(0)
+    for lane in range(32):
+        nonzero |= np.uint32(np.uint32(load_u32(t, lane) != 0) << lane)
+    other = predicate(u, PS0, frame)
+    set_predicate(u, PD0, frame, np.uint32(nonzero & other if boolean == 0 else nonzero | other), mask)
+
+
+SHIFT_RIGHT, SHIFT_HIGH, SHIFT_SIGNED, SHIFT_WRAP, SHIFT_WIDE = 1, 2, 4, 8, 16
+
+
+@njit
+def _shf(t, a, b, c, mode):
+    """Funnel shift of c:a; the amount saturates at the width unless .W wraps it (PTX shf, shl, shr)."""
+    limit = 64 if mode & SHIFT_WIDE else 32
+    for lane in range(32):
+        amount = np.int64(load_u32(b, lane))
+        amount = amount & (limit - 1) if mode & SHIFT_WRAP else min(amount, limit)
+        value = np.uint64(load_u32(a, lane)) | np.uint64(load_u32(c, lane)) << np.uint64(32)
+        half = np.uint64(amount >> 1)
+        rest = np.uint64(amount) - half  # two steps, as a shift by 64 is undefined on the host
+        if not mode & SHIFT_RIGHT:
+            value = value << half << rest
+        elif mode & SHIFT_SIGNED:
+            value = np.uint64(np.int64(value) >> np.int64(half) >> np.int64(rest))
+        else:
+            value = value >> half >> rest
+        store_u32(t, lane, np.uint32(value >> np.uint64(32) if mode & SHIFT_HIGH else value))
+
+
+@njit
+def _shift_by_constant(t, source_row, amount, kind):
+    """The common shifts of one word by an immediate below 32: 0 left, 1 right, 2 right arithmetic."""
+    if kind == 0:
+        for lane in range(32):
+            store_u32(t, lane, np.uint32(load_u32(source_row, lane) << amount))
+    elif kind == 1:
+        for lane in range(32):
+            store_u32(t, lane, np.uint32(load_u32(source_row, lane) >> amount))
+    else:
+        for lane in range(32):
+            store_u32(t, lane, np.uint32(load_i32(source_row, lane) >> amount))
+
+
+@njit
+def _sel(t, a, b, chosen, aa, ax, ba, bx):
+    for lane in range(32):
+        first = (load_u32(a, lane) & aa) ^ ax
+        second = (load_u32(b, lane) & ba) ^ bx
+        store_u32(t, lane, np.uint32(first if (chosen >> lane) & 1 else second))
+
+
+@njit
+def _imnmx(t, a, b, minimum, signed):
+    for lane in range(32):
+        x, y = load_u32(a, lane), load_u32(b, lane)
+        less = load_i32(a, lane) < load_i32(b, lane) if signed else x < y
+        store_u32(t, lane, x if less == ((minimum >> lane) & 1 != 0) else y)
+
+
+@njit
+def _prmt(t, a, b, c, mode):
+    """Pick bytes of c:a by the selector b (PTX prmt); mode 0 is by nibble, the others by its low bits."""
+    for lane in range(32):
+        pool = np.uint64(load_u32(a, lane)) | np.uint64(load_u32(c, lane)) << np.uint64(32)
+        selector = load_u32(b, lane)
+        result = np.uint64(0)
+        for i in range(4):
+            which = (selector >> (4 * i)) & 0xF
+            n = selector & 3
+            if mode == 1:  # F4E: forward from n
+                which = n + i
+            elif mode == 2:  # B4E: backward from n
+                which = (n - i) & 7
+            elif mode == 3:  # RC8: replicate byte n
+                which = n
+            elif mode == 4:  # ECL: edge clamp left
+                which = max(n, i)
+            elif mode == 5:  # ECR: edge clamp right
+                which = min(n, i)
+            elif mode == 6:  # RC16: replicate half n
+                which = (n & 1) * 2 + (i & 1)
+            byte = pool >> np.uint64(8 * (which & 7)) & np.uint64(0xFF)
+            if mode == 0 and which & 8:
+                byte = np.uint64(0xFF) if byte & np.uint64(0x80) else np.uint64(0)
+            result |= byte << np.uint64(8 * i)
+        store_u32(t, lane, np.uint32(result))
+
+
+@njit
+def _sgxt(t, a, b, signed, wrap):
+    """Keep the low b bits, sign- or zero-extended; widths above 32 keep the word unless .W wraps."""
+    for lane in range(32):
+        width = np.int64(load_u32(b, lane))
+        width = width & 31 if wrap else min(width, 32)
+        shift = np.int64(64 - width)
+        value = np.uint64(load_u32(a, lane))
+        if width == 0:
+            store_u32(t, lane, np.uint32(0))
+        elif signed:
+            store_u32(t, lane, np.uint32(np.int64(value << np.uint64(shift)) >> shift))
+        else:
+            store_u32(t, lane, np.uint32(value << np.uint64(shift) >> np.uint64(shift)))
+
+
+@njit
+def _bmsk(t, a, b, wrap):
+    """A mask of b ones from bit a (PTX bmsk); positions clamp unless .W wraps."""
+    for lane in range(32):
+        start, width = np.int64(load_u32(a, lane)), np.int64(load_u32(b, lane))
+        start = start & 31 if wrap else min(start, 32)
+        width = width & 31 if wrap else min(width, 32)
+        ones = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
+        store_u32(t, lane, np.uint32(ones << np.uint64(start)))
+
+
+@njit
+def _unary(t, a, ax, op, signed, relative):
+    for lane in range(32):
+        x = np.uint32(load_u32(a, lane) ^ ax)
+        if op == Op.IABS:
+            store_u32(t, lane, np.uint32(-np.int32(x)) if np.int32(x) < 0 else x)
+        elif op == Op.POPC:
+            count = np.uint32(0)
+            for bit in range(32):
+                count += (x >> bit) & 1
+            store_u32(t, lane, np.uint32(count))
+        elif op == Op.BREV:
+            flipped = np.uint32(0)
+            for bit in range(32):
+                flipped |= np.uint32(((x >> bit) & 1) << (31 - bit))
+            store_u32(t, lane, flipped)
+        else:  # FLO: position of the leading one (or of the leading non-sign bit)
+            value = np.uint32(~x) if signed and np.int32(x) < 0 else x
+            position = np.int64(-1)
+            for bit in range(32):
+                if (value >> bit) & 1:
+                    position = bit
+            if position >= 0 and relative:  # .SH: as a left shift amount
+                position = 31 - position
+            store_u32(t, lane, np.uint32(position))
+
+
+@njit
+def _idp(t, a, b, c, signed_a, signed_b):
+    """Four-way byte dot product with accumulate (PTX dp4a)."""
+    for lane in range(32):
+        x, y = load_u32(a, lane), load_u32(b, lane)
+        total = np.int64(load_u32(c, lane))
+        for i in range(4):
+            p, q = np.int64((x >> (8 * i)) & 0xFF), np.int64((y >> (8 * i)) & 0xFF)
+            p = p - 256 if signed_a and p > 127 else p
+            q = q - 256 if signed_b and q > 127 else q
+            total += p * q
+        store_u32(t, lane, np.uint32(total))
+
+
+@njit
+def _predicates_to_register(t, a, frame, first_word, keep_mask, shift):
+    """P2R: insert the lane's eight predicate bits into a byte of a, under a mask."""
+    for lane in range(32):
+        bits = np.uint32(0)
+        for i in range(7):
+            bits |= np.uint32(((load_u32(frame, first_word + i) >> lane) & 1) << i)
+        bits = np.uint32(bits | 0x80)
+        inserted = np.uint32(np.uint32(bits & keep_mask) << shift)
+        store_u32(t, lane, np.uint32((load_u32(a, lane) & ~np.uint32(keep_mask << shift)) | inserted))
+
+
+@njit
+def _register_to_predicates(a, frame, first_word, chosen, shift, mask):
+    """R2P: set the predicates of `chosen` from bits of a."""
+    for i in range(7):
+        if (chosen >> i) & 1:
+            value = np.uint32(0)
+            for lane in range(32):
+                value |= np.uint32(((load_u32(a, lane) >> (shift + i)) & 1) << lane)
+            word = load_u32(frame, first_word + i)
+            store_u32(frame, first_word + i, np.uint32((value & mask) | (word & ~mask)))
+
+
+@njit
+def _broadcast_first(t, a, mask):
+    """R2UR: the first active lane's value, to every lane of a uniform register."""
+    lane = 0
+    while lane < 31 and not (mask >> lane) & 1:
+        lane += 1
+    value = load_u32(a, lane)
+    for i in range(32):
+        store_u32(t, i, value)
+
+
+@njit
+def integer_step(op, u, frame, consts, t, mask):
+    """Execute one integer micro-op for the lanes of `mask`; `t` is scratch of at least 8 rows."""
+    a, b, c = source(u, A, frame, consts), source(u, B, frame, consts), source(u, C, frame, consts)
+    ax, bx, cx = np.uint32(field(u, A_XOR)), np.uint32(field(u, B_XOR)), np.uint32(field(u, C_XOR))
+    m0, m1, m2 = field(u, M0), field(u, M1), field(u, M2)
+    destination = frame + field(u, D)
+    if op == Op.MOV:
+        blend(destination, a, mask)
+        for extra in range(1, m0):
+            blend(destination + 128 * extra, a + 128 * extra, mask)
+        return
+    if op == Op.IADD3:
+        _iadd3(t, a, b, c, ax, bx, cx, np.uint32(m0))
+    elif op == Op.IMAD:
+        _imad(t, a, b, c, cx, np.uint32(cx != 0))
+    elif op == Op.LOP3:
+        _lop3(t, a, b, c, m0)
+        if m1:
+            _set_if_nonzero(u, frame, t, m2, mask)
+    elif op == Op.SHF:
+        if m1 >= 0:
+            _shift_by_constant(t, a if m1 < 2 and m2 == 0 else c, np.int64(load_u32(b, 0)), m1)
+        else:
+            _shf(t, a, b, c, m0)
+    elif op == Op.SEL:
+        _sel(t, a, b, predicate(u, PS0, frame), np.uint32(field(u, A_XOR - 1)), ax, np.uint32(field(u, B_XOR - 1)), bx)
+    elif op == Op.IMAD_WIDE:
+        if m1:
+            _imad_wide_carry(u, t, a, b, c, frame, mask)
+        else:
+            _imad_wide(t, a, b, c, m0, cx != 0)
+        blend(destination + 128, t + 128, mask)
+    elif op == Op.IADD3_CARRY:
+        _iadd3_carry(u, t, a, b, c, ax, bx, cx, np.uint32(m0), frame, mask)
+    elif op == Op.LEA or op == Op.LEA_HI:
+        _lea(u, t, a, b, c, ax, bx, frame, mask)
+    else:
+        _rare_step(op, u, frame, t, mask, a, b, c, ax, cx, m0, m1, m2)
+        if op == Op.R2P:
+            return
+    blend(destination, t, mask)
+
+
+@njit
+def _rare_step(op, u, frame, t, mask, a, b, c, ax, cx, m0, m1, m2):
+    if op == Op.IMAD_CARRY:
+        _imad(t, a, b, c, cx, np.uint32(0))
+        carry = predicate(u, PS0, frame)
+        for lane in range(32):
+            store_u32(t, lane, np.uint32(load_u32(t, lane) + ((carry >> lane) & 1)))
+    elif op == Op.IMAD_HI:
+        _imad_wide(t, a, b, c, m0, cx != 0)
+        blend(t, t + 128, np.uint32(_LOW))
+    elif op == Op.IMNMX:
+        _imnmx(t, a, b, predicate(u, PS0, frame), m0)
+    elif op == Op.PRMT:
+        _prmt(t, a, b, c, m0)
+    elif op == Op.SGXT:
+        _sgxt(t, a, b, m0, m1)
+    elif op == Op.BMSK:
+        _bmsk(t, a, b, m1)
+    elif op == Op.IDP:
+        _idp(t, a, b, c, m0, m1)
+    elif op == Op.P2R:
+        _predicates_to_register(t, a, frame, m0, np.uint32(m1), m2)
+    elif op == Op.R2P:
+        _register_to_predicates(a, frame, m0, m1, m2, mask)
+    elif op == Op.R2UR:
+        _broadcast_first(t, a, mask)
+    else:
+        _unary(t, a, ax, op, m0, m1)

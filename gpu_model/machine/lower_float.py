@@ -1,0 +1,266 @@
+"""Lowering of floating-point and conversion instructions."""
+
+from gpu_model.machine import convert, floating, half
+from gpu_model.machine.emit import HALF_SIGNS, Emit
+from gpu_model.machine.lower_integer import BOOLEANS, COMPARISONS
+from gpu_model.machine.microop import Column as C
+from gpu_model.machine.microop import Op
+from gpu_model.machine.rounding import DOWN, NEAREST, UP, ZERO
+
+ROUNDINGS = {"RN": NEAREST, "RZ": ZERO, "RM": DOWN, "RP": UP}
+_INTEGRAL = {"RN": 0, "TRUNC": 1, "FLOOR": 2, "CEIL": 3}
+
+
+def _flags(e: Emit) -> int:
+    return (
+        floating.FTZ * ("FTZ" in e.modifiers)
+        | floating.SATURATE * ("SAT" in e.modifiers)
+        | floating.RELU * ("RELU" in e.modifiers)
+    )  # fmt: skip
+
+
+def arithmetic(plain: Op, with_mode: Op, sources: tuple[C, ...]):
+    """A lowering for FADD, FMUL, FFMA; the modified forms go through exact rounding."""
+
+    def lower(e: Emit) -> None:
+        e.known("FTZ", "SAT", *ROUNDINGS)
+        e.destination()
+        for column in sources:
+            e.float(column, e.take())
+        mode, flags = e.choose(ROUNDINGS, NEAREST), _flags(e)
+        e.op(with_mode if mode or flags else plain, m0=mode, m1=flags)
+
+    return lower
+
+
+def fmnmx(e: Emit) -> None:
+    """FMNMX: minimum where the predicate holds, else maximum."""
+    e.known("FTZ", "NAN")
+    e.destination()
+    e.float(C.A, e.take())
+    e.float(C.B, e.take())
+    e.predicate_source(C.PS0)
+    e.op(Op.FMNMX, m0=_flags(e), m1="NAN" in e.modifiers)
+
+
+def fsetp(e: Emit) -> None:
+    """FSETP: compare floats, combine with a predicate."""
+    e.known("FTZ", *COMPARISONS, *BOOLEANS)
+    e.predicate_destination(C.PD0)
+    e.predicate_destination(C.PD1)
+    e.float(C.A, e.take())
+    e.float(C.B, e.take())
+    e.predicate_source(C.PS0)
+    e.op(Op.FSETP, m0=e.choose(COMPARISONS), m1=_flags(e), m2=e.choose(BOOLEANS))
+
+
+def fset(e: Emit) -> None:
+    """FSET: comparison as 1.0 (.BF) or all ones."""
+    e.known("FTZ", "BF", *COMPARISONS, *BOOLEANS)
+    e.destination()
+    e.float(C.A, e.take())
+    e.float(C.B, e.take())
+    e.predicate_source(C.PS0)
+    e.op(Op.FSET, m0=e.choose(COMPARISONS), m1=_flags(e), m2=e.choose(BOOLEANS), m3="BF" in e.modifiers)
+
+
+_FUNCTIONS = {"EX2": floating.EX2, "RCP": floating.RCP, "RSQ": floating.RSQ, "LG2": floating.LG2,
+              "SQRT": floating.SQRT, "SIN": floating.SIN, "COS": floating.COS, "TANH": floating.TANH}  # fmt: skip
+_HIGH_FUNCTIONS = {"RCP64H": floating.RCP, "RSQ64H": floating.RSQ}
+
+
+def mufu(e: Emit) -> None:
+    """MUFU: the multi-function unit."""
+    e.known("F16", *_FUNCTIONS, *_HIGH_FUNCTIONS)
+    e.destination()
+    e.float(C.A, e.take())
+    if e.modifiers & _HIGH_FUNCTIONS.keys():
+        return e.op(Op.MUFU64H, m0=e.choose(_HIGH_FUNCTIONS))
+    return e.op(Op.MUFU, m0=e.choose(_FUNCTIONS), m1="F16" in e.modifiers)
+
+
+def frnd(e: Emit) -> None:
+    """FRND: round to an integral float."""
+    e.known("FTZ", *_INTEGRAL)
+    e.destination()
+    e.float(C.A, e.take())
+    e.op(Op.FRND, m0=e.choose(_INTEGRAL, 0), m1=_flags(e))
+
+
+def fchk(e: Emit) -> None:
+    """FCHK.DIVIDE: does a / b need the slow path?"""
+    e.known("DIVIDE")
+    e.predicate_destination(C.PD0)
+    e.float(C.A, e.take())
+    e.float(C.B, e.take())
+    e.op(Op.FCHK)
+
+
+_SELECTS = {"": half.PAIR, "H1_H0": half.PAIR, "H0_H0": half.LOW_LOW, "H1_H1": half.HIGH_HIGH}
+
+
+def _half_sources(e: Emit, columns: tuple[C, ...]) -> int:
+    """Point the columns at packed halves; returns which halves each gives."""
+    selects = 0
+    for i, column in enumerate(columns):
+        operand = e.take()
+        name = str(operand["select"])
+        if name not in _SELECTS:
+            raise e.fail(f"half selector .{name}")
+        e.float(column, operand, sign=HALF_SIGNS)
+        selects |= _SELECTS[name] << (2 * i)
+    return selects
+
+
+def half_arithmetic(op: Op, columns: tuple[C, ...]):
+    """A lowering for HADD2, HMUL2, HFMA2."""
+
+    def lower(e: Emit) -> None:
+        e.known("F32", "MMA", "BF16_V2", "BF16", "FTZ", "SAT", "RELU")
+        to_single = "F32" in e.modifiers
+        if to_single and (op != Op.HADD2 or _flags(e)):
+            raise e.fail("a float32 result of this operation")
+        e.destination()
+        selects = _half_sources(e, columns)
+        kind = half.BFLOAT16 if e.modifiers & {"BF16_V2", "BF16"} else half.FLOAT16
+        e.op(op, m0=selects, m1=kind, m2=_flags(e), m3=to_single)
+
+    return lower
+
+
+def half_compare(op: Op):
+    """A lowering for HSETP2 and HSET2."""
+
+    def lower(e: Emit) -> None:
+        e.known("BF16_V2", "BF16", "FTZ", "BF", "H0_H0", "H1_H1", *COMPARISONS, *BOOLEANS)
+        if op == Op.HSETP2:
+            e.predicate_destination(C.PD0)
+            e.predicate_destination(C.PD1)
+        else:
+            e.destination()
+        selects = _half_sources(e, (C.A, C.B))
+        e.predicate_source(C.PS0)
+        kind = half.BFLOAT16 if e.modifiers & {"BF16_V2", "BF16"} else half.FLOAT16
+        code = e.choose(COMPARISONS) | e.choose(BOOLEANS) << 4
+        # .BF makes HSET2 write 1.0; HSETP2 takes two comparisons apart unless it combines them by .H0_H0.
+        code |= 64 * ("BF" in e.modifiers or "H0_H0" in e.modifiers)
+        e.op(op, m0=selects, m1=kind, m3=code)
+
+    return lower
+
+
+def hmnmx2(e: Emit) -> None:
+    """HMNMX2: packed minimum or maximum."""
+    e.known("BF16_V2", "BF16", "NAN")
+    e.destination()
+    selects = _half_sources(e, (C.A, C.B))
+    e.predicate_source(C.PS0)
+    kind = half.BFLOAT16 if e.modifiers & {"BF16_V2", "BF16"} else half.FLOAT16
+    e.op(Op.HMNMX2, m0=selects, m1=kind, m3="NAN" in e.modifiers)
+
+
+def f2fp(e: Emit) -> None:
+    """F2FP.PACK_AB: two floats to a pair of halves."""
+    e.known("PACK_AB", "F16", "BF16", "F32", "FTZ", "RELU", *ROUNDINGS)
+    e.destination()
+    e.float(C.A, e.take())
+    e.float(C.B, e.take())
+    kind = convert.BF16 if "BF16" in e.modifiers else convert.F16
+    e.op(Op.F2FP, m0=kind, m1=e.choose(ROUNDINGS, NEAREST), m2=_flags(e))
+
+
+_INTEGERS = {"U8": (8, 0), "S8": (8, 1), "U16": (16, 0), "S16": (16, 1), "U32": (32, 0), "S32": (32, 1),
+             "U64": (64, 0), "S64": (64, 1)}  # fmt: skip
+_FLOATS = {"F16": convert.F16, "BF16": convert.BF16, "F32": convert.F32, "F64": convert.F64}
+_BYTES = {"": 0, "B0": 0, "B1": 1, "B2": 2, "B3": 3, "H0": 0, "H1": 2, "H0_H0": 0, "H1_H1": 2}
+
+
+def i2f(e: Emit) -> None:
+    """I2F, I2FP: integer to float (source defaults to S32, result to F32)."""
+    e.known(*_INTEGERS, *_FLOATS, *ROUNDINGS)
+    width, signed = _INTEGERS[next((name for name in e.ordered if name in _INTEGERS), "S32")]
+    target = e.choose(_FLOATS, convert.F32)
+    e.destination(2 if target == convert.F64 else 1)
+    operand = e.take()
+    e.integer(C.A, operand, 2 if width == 64 else 1)
+    byte = _BYTES.get(str(operand["select"]))
+    if byte is None:
+        raise e.fail(f"selector .{operand['select']}")
+    e.op(Op.I2F, m0=width << 1 | signed, m1=byte, m2=target, m3=e.choose(ROUNDINGS, NEAREST))
+
+
+def f2i(e: Emit) -> None:
+    """F2I: float to integer, saturating (source defaults to F32, result to S32)."""
+    e.known("FTZ", "NTZ", *_INTEGERS, *_FLOATS, *_INTEGRAL)
+    width, signed = _INTEGERS[next((name for name in e.ordered if name in _INTEGERS), "S32")]
+    kind = e.choose(_FLOATS, convert.F32)
+    e.destination(2 if width == 64 else 1)
+    operand = e.take()
+    select = _float_source(e, operand, kind)
+    e.op(Op.F2I, m0=width << 1 | signed, m1=e.choose(_INTEGRAL, 0), m2=kind | select << 2, m3=_flags(e))
+
+
+def _float_source(e: Emit, operand, kind: int) -> int:  # noqa: ANN001 - a record of a structured array
+    """Point A at a float of a given kind; returns which half of the register it is."""
+    if kind in (convert.F16, convert.BF16):
+        name = str(operand["select"])
+        if name not in _SELECTS:
+            raise e.fail(f"half selector .{name}")
+        e.float(C.A, operand, sign=HALF_SIGNS)
+        return _SELECTS[name]
+    e.float(C.A, operand, words=2 if kind == convert.F64 else 1)
+    return 0
+
+
+def f2f(e: Emit) -> None:
+    """F2F: float to float, `.destination.source`."""
+    e.known("FTZ", *_FLOATS, *ROUNDINGS)
+    kinds = [_FLOATS[name] for name in e.ordered if name in _FLOATS]
+    if len(kinds) != 2:
+        raise e.fail("F2F without two formats")
+    target, kind = kinds
+    e.destination(2 if target == convert.F64 else 1)
+    select = _float_source(e, e.take(), kind)
+    e.op(Op.F2F, m0=kind | select << 2, m1=target, m2=e.choose(ROUNDINGS, NEAREST), m3=_flags(e))
+
+
+def double(op: Op, columns: tuple[C, ...]):
+    """A lowering for DADD, DMUL, DFMA (nearest even)."""
+
+    def lower(e: Emit) -> None:
+        e.known("RN")
+        e.destination(2)
+        for column in columns:
+            e.float(column, e.take(), words=2)
+        e.op(op)
+
+    return lower
+
+
+def dsetp(e: Emit) -> None:
+    """DSETP: compare doubles, combine with a predicate."""
+    e.known(*COMPARISONS, *BOOLEANS)
+    e.predicate_destination(C.PD0)
+    e.predicate_destination(C.PD1)
+    e.float(C.A, e.take(), words=2)
+    e.float(C.B, e.take(), words=2)
+    e.predicate_source(C.PS0)
+    e.op(Op.DSETP, m0=e.choose(COMPARISONS), m2=e.choose(BOOLEANS))
+
+
+_TWO, _THREE = (C.A, C.B), (C.A, C.B, C.C)
+
+
+LOWERINGS = {
+    "FADD": arithmetic(Op.FADD, Op.FADD_MODE, _TWO),
+    "FMUL": arithmetic(Op.FMUL, Op.FMUL_MODE, _TWO),
+    "FFMA": arithmetic(Op.FFMA, Op.FFMA_MODE, _THREE),
+    "FMNMX": fmnmx, "FSETP": fsetp, "FSET": fset, "MUFU": mufu, "FRND": frnd, "FCHK": fchk,
+    "HADD2": half_arithmetic(Op.HADD2, _TWO),
+    "HMUL2": half_arithmetic(Op.HMUL2, _TWO),
+    "HFMA2": half_arithmetic(Op.HFMA2, _THREE),
+    "HSETP2": half_compare(Op.HSETP2), "HSET2": half_compare(Op.HSET2), "HMNMX2": hmnmx2,
+    "F2FP": f2fp, "I2F": i2f, "I2FP": i2f, "F2I": f2i, "F2F": f2f,
+    "DADD": double(Op.DADD, _TWO), "DMUL": double(Op.DMUL, _TWO), "DFMA": double(Op.DFMA, _THREE),
+    "DSETP": dsetp,
+}  # fmt: skip

@@ -1,0 +1,223 @@
+"""Lowering of memory, tensor-core and control instructions."""
+
+from gpu_model.machine import memory
+from gpu_model.machine.context import GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE
+from gpu_model.machine.emit import Emit
+from gpu_model.machine.microop import Column as C
+from gpu_model.machine.microop import Op
+from gpu_model.machine.tensor import BF16, F16, TF32
+from gpu_model.program import SPECIAL_REGISTERS, ZERO_REGISTER, ZERO_UNIFORM, Operand
+from hw.presets import TENSOR_CORES
+from mx_formats import element
+
+_SIZES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16, "32": 4}
+_SPACES = {"LDG": GLOBAL_SPACE, "STG": GLOBAL_SPACE, "LDS": SHARED_SPACE, "STS": SHARED_SPACE,
+           "LDL": LOCAL_SPACE, "STL": LOCAL_SPACE, "LDSM": SHARED_SPACE}  # fmt: skip
+# Cache hints and orderings that change no value while one block runs at a time.
+_HINTS = ("E", "CONSTANT", "STRONG", "WEAK", "GPU", "SM", "SYS", "CTA", "EF", "EL", "EU", "NA", "LU", "LTC64B",
+          "LTC128B", "LTC256B", "BYPASS", "ACCESS", "PRIVATE")  # fmt: skip
+
+
+def _address(e: Emit, operand, base: C, uniform: C, space: int) -> tuple[int, int]:  # noqa: ANN001 - a record
+    """Point columns at a memory operand's registers; returns its offset and addressing flags (M2)."""
+    if operand["kind"] != Operand.MEMORY:
+        raise e.fail("expected a memory operand")
+    how, index, extra = space, int(operand["index"]), int(operand["uniform"])
+    if 0 <= index < ZERO_REGISTER:
+        words = 2 if operand["wide"] else 1
+        e.out[base] = e.register(index, words)
+        if words == 2:
+            how |= memory.WIDE_BASE
+    if 0 <= extra < ZERO_UNIFORM:
+        e.out[uniform] = e.uniform_register(extra)
+        if space == GLOBAL_SPACE:
+            how |= memory.WIDE_UNIFORM
+    scale = {"": 0, "X4": 2, "X8": 3, "X16": 4, "U32": 0}.get(str(operand["select"]))
+    if scale is None:
+        raise e.fail(f"address scaling .{operand['select']}")
+    return int(operand["value"]), how | scale << memory.SCALE_SHIFT
+
+
+def _size(e: Emit) -> int:
+    size = e.choose(_SIZES, 4)
+    return size | memory.SIGNED_LOAD * bool(e.modifiers & {"S8", "S16"})
+
+
+def load(e: Emit) -> None:
+    """LDG, LDS, LDL."""
+    e.known(*_SIZES, "U", *_HINTS)
+    size = _size(e)
+    if e.next_is_predicate():
+        raise e.fail("a load with a predicate result")
+    e.destination(max(1, (size & memory.SIZE_MASK) // 4))
+    offset, how = _address(e, e.take(), C.A, C.C, _SPACES[e.row["opcode"]])
+    if e.next_is_predicate():
+        e.take()
+        raise e.fail("a load with a predicate source")
+    e.op(Op.LOAD, m0=offset, m1=size, m2=how)
+
+
+def store(e: Emit) -> None:
+    """STG, STS, STL."""
+    e.known(*_SIZES, *_HINTS)
+    size = _size(e)
+    offset, how = _address(e, e.take(), C.A, C.C, _SPACES[e.row["opcode"]])
+    e.source(C.B, e.take(), max(1, (size & memory.SIZE_MASK) // 4))
+    e.op(Op.STORE, m0=offset, m1=size, m2=how)
+
+
+def ldsm(e: Emit) -> None:
+    """LDSM.16: 8 x 8 matrices of 16-bit elements, one, two or four of them."""
+    e.known("16", "M88", "MT88", "1", "2", "4")
+    matrices = e.choose({"1": 1, "2": 2, "4": 4}, 1)
+    e.destination(matrices)
+    offset, how = _address(e, e.take(), C.A, C.C, SHARED_SPACE)
+    e.op(Op.LDSM, m0=offset, m1=16, m2=how, m3=matrices | 8 * ("MT88" in e.modifiers))
+
+
+def ldgsts(e: Emit) -> None:
+    """LDGSTS: copy global to shared memory; a false predicate writes zeros."""
+    e.known("64", "128", *_HINTS)
+    shared, remote = e.take(), e.take()
+    offset, how = _address(e, remote, C.A, C.B, GLOBAL_SPACE)
+    e.out[C.D] = ~e.area.zero()
+    shared_offset, shared_how = _address(e, shared, C.C, C.D, SHARED_SPACE)
+    if e.operands:
+        e.predicate_source(C.PS0)
+    e.op(Op.LDGSTS, m0=offset, m1=_size(e), m2=how, m3=shared_offset, ps1=shared_how >> memory.SCALE_SHIFT)
+
+
+_GENERATIONS = {75: "turing", 80: "ampere", 86: "ampere", 89: "ada", 90: "hopper", 120: "blackwell"}
+_KINDS = {F16: element.FP16, BF16: element.BF16, TF32: element.TF32}
+
+
+def hmma(e: Emit) -> None:
+    """HMMA: floating-point matrix multiply and accumulate, by the generation's alignment rule."""
+    e.known("16816", "1688", "1684", "F32", "F16", "BF16", "TF32")
+    kind = TF32 if "TF32" in e.modifiers else BF16 if "BF16" in e.modifiers else F16
+    depth = e.choose({"16816": 16, "1688": 8, "1684": 4})
+    half = "F32" not in e.modifiers
+    if kind != F16 and half:
+        raise e.fail("a float16 accumulator with operands that are not float16")
+    core = TENSOR_CORES.get((_GENERATIONS[e.program.arch], _KINDS[kind]))
+    if core is None:
+        raise e.fail(f"{_KINDS[kind].name} on sm_{e.program.arch} has no published rule")
+    per_word = 1 if kind == TF32 else 2
+    accumulator = 2 if half else 4
+    e.destination(accumulator)
+    e.source(C.A, e.take(), 16 * depth // 32 // per_word)
+    e.source(C.B, e.take(), 8 * depth // 32 // per_word)
+    e.source(C.C, e.take(), accumulator)
+    step = min(depth, core.products)
+    e.op(Op.HMMA, m0=depth, m1=kind, m2=half, m3=core.fraction_bits << 8 | step)
+
+
+def imma(e: Emit) -> None:
+    """IMMA: int8 matrix multiply and accumulate in int32."""
+    e.known("16816", "16832", "S8", "U8", "SAT")
+    types = [name for name in e.ordered if name in ("S8", "U8")]
+    depth = e.choose({"16816": 16, "16832": 32})
+    e.destination(4)
+    e.source(C.A, e.take(), depth // 8)
+    e.source(C.B, e.take(), depth // 16)
+    e.source(C.C, e.take(), 4)
+    signs = (types[0] == "S8") | 2 * (types[-1] == "S8")
+    e.op(Op.IMMA, m0=depth, m1=signs, m2="SAT" in e.modifiers)
+
+
+def nothing(e: Emit) -> None:
+    """Instructions without effect on values: waits, fences, hints."""
+    e.operands.clear()
+    e.op(Op.NOP)
+
+
+def bra(e: Emit) -> None:
+    """BRA: branch where the guard and the optional predicate hold."""
+    e.known("U", "CALL")
+    if e.next_is_predicate():
+        raise e.fail("a branch with a second predicate")
+    e.op(Op.BRA, target=e.target())
+
+
+def call(e: Emit) -> None:
+    """CALL.REL.NOINC: a jump; the return address was put in registers before."""
+    e.known("REL", "NOINC")
+    e.op(Op.BRA, target=e.target())
+
+
+def ret(e: Emit) -> None:
+    """RET.REL.NODEC: jump to the address in a register pair, relative to the named function."""
+    e.known("REL", "NODEC")
+    e.source(C.A, e.take(), 2)
+    e.op(Op.RET, m0=len(e.program), target=e.target())
+
+
+def exit_(e: Emit) -> None:
+    """EXIT: the active lanes end."""
+    e.known()
+    e.op(Op.EXIT)
+
+
+def bar(e: Emit) -> None:
+    """BAR.SYNC: wait for the block, or for a number of its threads."""
+    e.known("SYNC", "DEFER_BLOCKING")
+    barrier = e.immediate()
+    if barrier > 15:
+        raise e.fail(f"barrier {barrier}, expected 0 to 15")
+    e.op(Op.BAR, m0=barrier, m1=e.immediate() if e.operands else 0)
+
+
+def convergence(op: Op):
+    """A lowering for BSSY, BSYNC and BREAK."""
+
+    def lower(e: Emit) -> None:
+        e.known("RECONVERGENT", "RELIABLE")
+        if e.next_is_predicate():
+            raise e.fail("a convergence barrier with a predicate")
+        operand = e.take()
+        if operand["kind"] != Operand.BARRIER or operand["index"] > 15:
+            raise e.fail("expected a convergence barrier B0 to B15")
+        e.operands.clear()  # BSSY names where its BSYNC is
+        e.op(op, m0=int(operand["index"]))
+
+    return lower
+
+
+def special(e: Emit) -> None:
+    """S2R, S2UR, CS2R: read a special register."""
+    e.known("32")
+    words = 2 if e.row["opcode"] == "CS2R" and "32" not in e.modifiers else 1
+    e.uniform = e.row["opcode"] == "S2UR"
+    e.out[C.UNIFORM] = e.uniform
+    e.destination(words)
+    operand = e.take()
+    if operand["kind"] != Operand.SPECIAL:
+        raise e.fail("expected a special register")
+    name = SPECIAL_REGISTERS[int(operand["value"])]
+    if name == "SRZ":
+        return e.op(Op.MOV, m0=words)
+    if name not in _READABLE:
+        raise e.fail(f"special register {name}")
+    return e.op(Op.SPECIAL, m0=int(operand["value"]), m1=words)
+
+
+_READABLE = frozenset(SPECIAL_REGISTERS[1:8] + SPECIAL_REGISTERS[9:16])
+
+
+def trap(e: Emit) -> None:
+    """BPT.TRAP: the kernel stops itself."""
+    e.operands.clear()
+    e.op(Op.TRAP)
+
+
+LOWERINGS = {
+    "LDG": load, "LDS": load, "LDL": load, "STG": store, "STS": store, "STL": store,
+    "LDSM": ldsm, "LDGSTS": ldgsts,
+    "HMMA": hmma, "IMMA": imma,
+    "NOP": nothing, "DEPBAR": nothing, "LDGDEPBAR": nothing, "ERRBAR": nothing, "MEMBAR": nothing,
+    "CCTL": nothing, "YIELD": nothing, "WARPSYNC": nothing, "NANOSLEEP": nothing,
+    "BRA": bra, "CALL": call, "RET": ret, "EXIT": exit_, "BAR": bar,
+    "BSSY": convergence(Op.BSSY), "BSYNC": convergence(Op.BSYNC), "BREAK": convergence(Op.BREAK),
+    "S2R": special, "S2UR": special, "CS2R": special,
+    "BPT": trap,
+}  # fmt: skip

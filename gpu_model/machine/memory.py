@@ -1,0 +1,245 @@
+"""Loads, stores, LDSM, LDGSTS and atomics: addresses first, then checks, then the transfer.
+
+Global addresses are the host addresses of the caller's tensors; every access is checked against the
+launch's memory before any lane of the instruction reads or writes.
+"""
+
+import numpy as np
+from numba import njit
+
+from gpu_model.machine.context import (
+    GLOBAL_SPACE,
+    LOCAL,
+    LOCAL_BYTES,
+    SHARED,
+    SHARED_BYTES,
+    SHARED_SPACE,
+    WARP,
+    Context,
+    Fault,
+    get,
+    put,
+    remember,
+    report_fault,
+)
+from gpu_model.machine.integer import predicate
+from gpu_model.machine.lanes import (
+    load_i64,
+    load_u8,
+    load_u16,
+    load_u32,
+    store_i64,
+    store_u8,
+    store_u16,
+    store_u32,
+)
+from gpu_model.machine.microop import M0, M1, M2, M3, PS0, A, B, C, D, Op, field, source
+
+# M2: space and addressing of a memory operand
+SPACE_MASK, WIDE_BASE, WIDE_UNIFORM, SCALE_SHIFT = 3, 4, 8, 4
+# M1: bytes a lane, and how a loaded value is extended
+SIZE_MASK, SIGNED_LOAD, HALF_HIGH = 31, 32, 64
+
+
+@njit
+def _addresses(u, column, uniform_column, offset, how, frame, consts, into):
+    """Fill 32 lane addresses: base register (scaled) + uniform register + offset."""
+    base, uniform = source(u, column, frame, consts), source(u, uniform_column, frame, consts)
+    shift = how >> SCALE_SHIFT
+    constant = np.int64(load_u32(uniform, 0))
+    if how & WIDE_UNIFORM:
+        constant |= np.int64(load_u32(uniform + 128, 0)) << 32
+    constant += offset
+    if how & WIDE_BASE:
+        for lane in range(32):
+            low, high = np.int64(load_u32(base, lane)), np.int64(load_u32(base + 128, lane))
+            store_i64(into, lane, (low | high << 32) + constant)
+    elif how & SPACE_MASK == GLOBAL_SPACE:
+        for lane in range(32):
+            store_i64(into, lane, (np.int64(load_u32(base, lane)) << shift) + constant)
+    else:
+        for lane in range(32):  # shared and local addresses are 32 bits wide and wrap
+            store_i64(into, lane, ((np.int64(load_u32(base, lane)) << shift) + constant) & 0xFFFFFFFF)
+
+
+@njit
+def _hide_inactive(into, mask):
+    for lane in range(32):
+        if not (mask >> lane) & 1:
+            store_i64(into, lane, -1)
+
+
+@njit
+def _find_range(ctx, address, size):
+    """Remember and accept the global range that holds [address, address + size)."""
+    ranges, low, high = get(ctx, Context.RANGES), 0, get(ctx, Context.RANGE_COUNT)
+    while low < high:
+        middle = (low + high) >> 1
+        if load_i64(ranges, 2 * middle) <= address:
+            low = middle + 1
+        else:
+            high = middle
+    if low == 0 or address + size > load_i64(ranges, 2 * low - 1):
+        return False
+    put(ctx, Context.LAST_LOW, load_i64(ranges, 2 * low - 2))
+    put(ctx, Context.LAST_HIGH, load_i64(ranges, 2 * low - 1))
+    return True
+
+
+@njit
+def _check(ctx, row, into, size, space, mask):
+    """Whether every active lane's access is inside its memory and aligned; reports the first that is not."""
+    align = np.int64(size - 1)
+    if space == GLOBAL_SPACE:
+        low, high = get(ctx, Context.LAST_LOW), get(ctx, Context.LAST_HIGH)
+    elif space == SHARED_SPACE:
+        low, high = np.int64(0), get(ctx, SHARED_BYTES)
+    else:
+        low, high = np.int64(0), get(ctx, LOCAL_BYTES)
+    bad = False
+    for lane in range(32):
+        address = load_i64(into, lane)
+        wrong = (address < low) | (address + size > high) | (address & align != 0)
+        bad |= wrong & ((mask >> lane) & 1 != 0)
+    if not bad:
+        return True
+    for lane in range(32):
+        if not (mask >> lane) & 1:
+            continue
+        address = load_i64(into, lane)
+        inside = _find_range(ctx, address, size) if space == GLOBAL_SPACE else address >= 0 and address + size <= high
+        if not inside:
+            report_fault(ctx, Fault.OUT_OF_BOUNDS, row, lane, address, size, space)
+            return False
+        if address & align:
+            report_fault(ctx, Fault.MISALIGNED, row, lane, address, size, space)
+            return False
+    return True
+
+
+@njit
+def _host_base(ctx, space, lane):
+    """What to add to a lane's address to reach host memory."""
+    if space == GLOBAL_SPACE:
+        return np.int64(0)
+    if space == SHARED_SPACE:
+        return get(ctx, SHARED)
+    return get(ctx, LOCAL) + (get(ctx, WARP) * 32 + lane) * get(ctx, LOCAL_BYTES)
+
+
+@njit
+def _load(ctx, u, frame, into, space, mask):
+    size, destination = field(u, M1) & SIZE_MASK, frame + field(u, D)
+    extend = field(u, M1) & SIGNED_LOAD
+    for lane in range(32):
+        if not (mask >> lane) & 1:
+            continue
+        address = load_i64(into, lane) + _host_base(ctx, space, lane)
+        if size >= 4:
+            for word in range(size >> 2):
+                store_u32(destination + 128 * word, lane, load_u32(address, word))
+        elif size == 2:
+            value = np.uint32(load_u16(address, 0))
+            store_u32(destination, lane, np.uint32(value | 0xFFFF0000) if extend and value >> 15 else value)
+        else:
+            value = np.uint32(load_u8(address, 0))
+            store_u32(destination, lane, np.uint32(value | 0xFFFFFF00) if extend and value >> 7 else value)
+
+
+@njit
+def _remember_old(ctx, address, size):
+    if size >= 4:
+        for word in range(size >> 2):
+            remember(ctx, address + 4 * word, np.int64(load_u32(address, word)), 4)
+    elif size == 2:
+        remember(ctx, address, np.int64(load_u16(address, 0)), 2)
+    else:
+        remember(ctx, address, np.int64(load_u8(address, 0)), 1)
+
+
+@njit
+def _store(ctx, u, frame, consts, into, space, mask):
+    size, data = field(u, M1) & SIZE_MASK, source(u, B, frame, consts)
+    for lane in range(32):
+        if not (mask >> lane) & 1:
+            continue
+        address = load_i64(into, lane) + _host_base(ctx, space, lane)
+        if space == GLOBAL_SPACE:
+            _remember_old(ctx, address, size)
+        if size >= 4:
+            for word in range(size >> 2):
+                store_u32(address, word, load_u32(data + 128 * word, lane))
+        elif size == 2:
+            store_u16(address, 0, np.uint16(load_u32(data, lane)))
+        else:
+            store_u8(address, 0, np.uint8(load_u32(data, lane)))
+
+
+@njit
+def _ldsm(ctx, u, frame, into, matrices, transposed):
+    """LDSM: lanes 8i..8i+7 give the row addresses of 8 x 8 matrix i; each lane gets two 16-bit elements of each."""
+    destination, base = frame + field(u, D), get(ctx, SHARED)
+    for matrix in range(matrices):
+        for lane in range(32):
+            if transposed:
+                column, row = lane >> 2, 2 * (lane & 3)
+                low = load_u16(base + load_i64(into, 8 * matrix + row), column)
+                high = load_u16(base + load_i64(into, 8 * matrix + row + 1), column)
+                word = np.uint32(low) | np.uint32(np.uint32(high) << np.uint32(16))
+            else:
+                word = load_u32(base + load_i64(into, 8 * matrix + (lane >> 2)), lane & 3)
+            store_u32(destination + 128 * matrix, lane, np.uint32(word))
+
+
+@njit
+def _ldgsts(ctx, u, frame, consts, row, into, mask):
+    """LDGSTS: copy global to shared; lanes whose predicate is false write zeros and read nothing."""
+    size = field(u, M1) & SIZE_MASK
+    reading = np.uint32(mask & predicate(u, PS0, frame))
+    shared = into + 256
+    _addresses(u, A, B, field(u, M0), field(u, M2), frame, consts, into)
+    _addresses(u, C, D, field(u, M3), SHARED_SPACE | (field(u, PS0 + 2) << SCALE_SHIFT), frame, consts, shared)
+    if not _check(ctx, row, into, size, GLOBAL_SPACE, reading):
+        return reading, False
+    if not _check(ctx, row, shared, size, SHARED_SPACE, mask):
+        return reading, False
+    base = get(ctx, SHARED)
+    for lane in range(32):
+        if (mask >> lane) & 1:
+            target = base + load_i64(shared, lane)
+            for word in range(size >> 2):
+                value = load_u32(load_i64(into, lane), word) if (reading >> lane) & 1 else np.uint32(0)
+                store_u32(target, word, value)
+    return reading, True
+
+
+@njit
+def memory_step(op, ctx, u, frame, consts, row, mask, into):
+    """Execute one memory micro-op; lane addresses are left at `into` (LDGSTS: global, then shared 256 bytes on).
+
+    Returns:
+        Whether it completed; on False the context holds the fault.
+    """
+    if op == Op.LDGSTS:
+        reading, done = _ldgsts(ctx, u, frame, consts, row, into, mask)
+        _hide_inactive(into, reading)
+        _hide_inactive(into + 256, mask)
+        return done
+    how, size = field(u, M2), field(u, M1) & SIZE_MASK
+    space = how & SPACE_MASK
+    _addresses(u, A, C, field(u, M0), how, frame, consts, into)
+    checked = mask
+    if op == Op.LDSM:
+        rows = field(u, M3) & 7
+        checked = np.uint32((np.uint64(1) << np.uint64(8 * rows)) - np.uint64(1))
+        size = 16
+    if not _check(ctx, row, into, size, space, checked):
+        return False
+    if op == Op.LOAD:
+        _load(ctx, u, frame, into, space, mask)
+    elif op == Op.STORE:
+        _store(ctx, u, frame, consts, into, space, mask)
+    else:
+        _ldsm(ctx, u, frame, into, field(u, M3) & 7, field(u, M3) & 8)
+    _hide_inactive(into, checked)
+    return True

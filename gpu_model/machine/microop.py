@@ -1,0 +1,118 @@
+"""Micro-ops: the numeric form of a Program that the Numba interpreter runs.
+
+A micro-op is a row of int64 columns. Operands are byte offsets of register rows (32 lanes x 32 bits):
+non-negative in the warp's frame, `~offset` in the launch's constant area, so that a register, a uniform
+register, an immediate and a constant-bank word are all read the same way.
+
+Frame of a warp: one row of predicate words (P0..PT, UP0..UPT, a sink), the registers, the 64 uniform
+registers (replicated over the lanes), and rows that swallow writes to RZ.
+"""
+
+from enum import IntEnum
+
+from numba import njit
+
+from gpu_model.machine.lanes import ROW_BYTES, load_i64
+
+
+class Column(IntEnum):
+    """Columns of a micro-op."""
+
+    OP = 0
+    GUARD = 1  # byte offset of the guard's predicate word
+    GUARD_XOR = 2  # all ones to negate it
+    UNIFORM = 3  # 1: uniform datapath, runs for the whole warp
+    D = 4  # destination row
+    A = 5
+    B = 6
+    C = 7
+    A_AND = 8  # sources are read as (value & AND) ^ XOR: |x| and -x for floats, ~x for integers
+    A_XOR = 9
+    B_AND = 10
+    B_XOR = 11
+    C_AND = 12
+    C_XOR = 13
+    PD0 = 14  # byte offsets of predicate words: destinations
+    PD1 = 15
+    PS0 = 16  # and sources
+    PS0_XOR = 17
+    PS1 = 18
+    PS1_XOR = 19
+    PS2 = 20
+    PS2_XOR = 21
+    M0 = 22  # operation-specific
+    M1 = 23
+    M2 = 24
+    M3 = 25
+    TARGET = 26  # micro-op index of a branch target
+    COUNT = 27
+
+
+# Column numbers as plain integers, which Numba folds.
+(
+    OP, GUARD, GUARD_XOR, UNIFORM, D, A, B, C, A_AND, A_XOR, B_AND, B_XOR, C_AND, C_XOR,
+    PD0, PD1, PS0, PS0_XOR, PS1, PS1_XOR, PS2, PS2_XOR, M0, M1, M2, M3, TARGET, COUNT,
+) = (int(column) for column in Column)  # fmt: skip
+
+MICROOP_BYTES = 8 * COUNT
+PREDICATE_WORDS = 17  # P0..P6, PT, UP0..UP6, UPT, sink
+PREDICATE_SINK = 16
+UNIFORM_REGISTERS = 64
+SINK_ROWS = 8  # a 256-bit write to RZ
+
+FAMILY_SHIFT = 6
+
+
+class Family(IntEnum):
+    """Groups of micro-ops that one interpreter function handles; `Op >> 6`."""
+
+    INTEGER = 0
+    FLOAT = 1
+    HALF = 2
+    PREDICATE = 3
+    CONVERT = 4
+    DOUBLE = 5
+    EXCHANGE = 6
+    MEMORY = 7
+    TENSOR = 8
+    CONTROL = 9
+
+
+def _family(family: Family, *names: str) -> dict[str, int]:
+    return {name: (family << FAMILY_SHIFT) + i for i, name in enumerate(names)}
+
+
+Op = IntEnum(
+    "Op",
+    _family(Family.INTEGER, "MOV", "IADD3", "IADD3_CARRY", "IMAD", "IMAD_CARRY", "IMAD_WIDE", "IMAD_HI", "LEA",
+            "LEA_HI", "LOP3", "SHF", "SEL", "IMNMX", "PRMT", "SGXT", "BMSK", "IABS", "POPC", "BREV", "FLO", "IDP",
+            "P2R", "R2P", "R2UR")
+    | _family(Family.FLOAT, "FADD", "FMUL", "FFMA", "FADD_MODE", "FMUL_MODE", "FFMA_MODE", "FMNMX", "MUFU", "FSET",
+              "FRND", "FCHK")
+    | _family(Family.HALF, "HADD2", "HMUL2", "HFMA2", "HSETP2", "HSET2", "HMNMX2")
+    | _family(Family.PREDICATE, "ISETP", "FSETP", "PLOP3", "DSETP", "VOTE")
+    | _family(Family.CONVERT, "F2FP", "I2F", "F2I", "F2F")
+    | _family(Family.DOUBLE, "DADD", "DMUL", "DFMA", "MUFU64H")
+    | _family(Family.EXCHANGE, "SHFL", "MATCH", "REDUX")
+    | _family(Family.MEMORY, "LOAD", "STORE", "LDSM", "LDGSTS")
+    | _family(Family.TENSOR, "HMMA", "IMMA")
+    | _family(Family.CONTROL, "NOP", "BRA", "EXIT", "BAR", "BSSY", "BSYNC", "BREAK", "RET", "TRAP", "SPECIAL"),
+)  # fmt: skip
+
+
+@njit
+def field(u, column):
+    """Read a column of the micro-op at address `u`."""
+    return load_i64(u, column)
+
+
+@njit
+def source(u, column, frame, consts):
+    """Address of a source operand's register row."""
+    offset = load_i64(u, column)
+    return frame + offset if offset >= 0 else consts + ~offset
+
+
+def register_row(index: int) -> int:
+    """Byte offset of R(index) in a frame."""
+    return ROW_BYTES * (1 + index)

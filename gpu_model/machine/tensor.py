@@ -1,0 +1,181 @@
+"""Tensor-core micro-ops: register fragments to matrices, sums by `hw.tensor_core`, and back.
+
+Fragment layouts are those of the PTX ISA's mma.sync: lane 4g + t holds rows g and g + 8 of A and the
+accumulator, and column g of B.
+"""
+
+import numpy as np
+from numba import carray, njit
+
+from gpu_model.machine.context import Context, get, put
+from gpu_model.machine.integer import blend
+from gpu_model.machine.lanes import as_pointer, load_u32, store_u32
+from gpu_model.machine.microop import M0, M1, M2, M3, A, B, C, D, Op, field, source
+from hw.tensor_core import COLUMNS, ROWS, mma_f16, mma_f32, split_bf16, split_f16, split_tf32
+
+F16, BF16, TF32 = 0, 1, 2
+DOT_WORDS = 32 * 14  # A (4 rows), B (2), accumulator before (4) and after (4) of one instruction
+
+
+@njit
+def _split(bits, kind):
+    if kind == F16:
+        return split_f16(np.int32(bits))
+    return split_bf16(np.int32(bits))
+
+
+@njit
+def _load_halves(a, b, depth, kind, a_sig, a_exp, b_sig, b_exp):
+    """Fragments of 16-bit operands: A is 16 x depth in depth/4 registers, B is depth x 8 in depth/8."""
+    for lane in range(32):
+        group, thread = lane >> 2, lane & 3
+        for register in range(depth >> 2):
+            word = load_u32(a + 128 * register, lane)
+            row, k = group + 8 * (register & 1), 2 * thread + 8 * (register >> 1)
+            a_sig[k, row], a_exp[k, row] = _split(word & 0xFFFF, kind)
+            a_sig[k + 1, row], a_exp[k + 1, row] = _split(word >> np.uint32(16), kind)
+        for register in range(depth >> 3):
+            word = load_u32(b + 128 * register, lane)
+            k = 2 * thread + 8 * register
+            b_sig[k, group], b_exp[k, group] = _split(word & 0xFFFF, kind)
+            b_sig[k + 1, group], b_exp[k + 1, group] = _split(word >> np.uint32(16), kind)
+
+
+@njit
+def _load_words(a, b, depth, a_sig, a_exp, b_sig, b_exp):
+    """Fragments of 32-bit operands (TF32): depth 4 or 8."""
+    for lane in range(32):
+        group, thread = lane >> 2, lane & 3
+        for register in range(depth >> 1):
+            row, k = group + 8 * (register & 1), thread + 4 * (register >> 1)
+            a_sig[k, row], a_exp[k, row] = split_tf32(np.int32(load_u32(a + 128 * register, lane)))
+        for register in range(depth >> 2):
+            k = thread + 4 * register
+            b_sig[k, group], b_exp[k, group] = split_tf32(np.int32(load_u32(b + 128 * register, lane)))
+
+
+@njit
+def _load_accumulator(c, acc, half):
+    for lane in range(32):
+        group, column = lane >> 2, 2 * (lane & 3)
+        if half:
+            for register in range(2):
+                word = load_u32(c + 128 * register, lane)
+                acc[column, group + 8 * register] = word & np.uint32(0xFFFF)
+                acc[column + 1, group + 8 * register] = word >> np.uint32(16)
+        else:
+            for register in range(4):
+                acc[column + (register & 1), group + 8 * (register >> 1)] = load_u32(c + 128 * register, lane)
+
+
+@njit
+def _store_accumulator(t, acc, half):
+    for lane in range(32):
+        group, column = lane >> 2, 2 * (lane & 3)
+        if half:
+            for register in range(2):
+                row = group + 8 * register
+                store_u32(t + 128 * register, lane, np.uint32(acc[column, row] | acc[column + 1, row] << np.uint32(16)))
+        else:
+            for register in range(4):
+                value = acc[column + (register & 1), group + 8 * (register >> 1)]
+                store_u32(t + 128 * register, lane, np.uint32(value))
+
+
+@njit
+def _byte(word, index, signed):
+    value = np.int64((word >> np.uint32(8 * index)) & np.uint32(0xFF))
+    return value - 256 if signed and value > 127 else value
+
+
+@njit
+def _imma(t, a, b, c, depth, signed_a, signed_b, saturate, left, right):
+    """Exact integer products: A 16 x depth bytes, B depth x 8 bytes, 32-bit accumulators, wrapping unless .SAT."""
+    for lane in range(32):
+        group, thread = lane >> 2, lane & 3
+        for register in range(depth >> 3):
+            word = load_u32(a + 128 * register, lane)
+            row, k = group + 8 * (register & 1), 4 * thread + 16 * (register >> 1)
+            for i in range(4):
+                left[k + i, row] = _byte(word, i, signed_a)
+        for register in range(depth >> 4):
+            word = load_u32(b + 128 * register, lane)
+            for i in range(4):
+                right[4 * thread + 16 * register + i, group] = _byte(word, i, signed_b)
+    for lane in range(32):
+        group, column = lane >> 2, 2 * (lane & 3)
+        for register in range(4):
+            row, n = group + 8 * (register >> 1), column + (register & 1)
+            total = np.int64(np.int32(load_u32(c + 128 * register, lane)))
+            for k in range(depth):
+                total += np.int64(left[k, row]) * np.int64(right[k, n])
+            if saturate:
+                total = min(max(total, -(1 << 31)), (1 << 31) - 1)
+            store_u32(t + 128 * register, lane, np.uint32(total))
+
+
+@njit
+def _capture(ctx, a, b, c, t):
+    """Keep operands and accumulators of an instruction for accuracy studies, while there is room."""
+    count = get(ctx, Context.DOT_COUNT)
+    if count >= get(ctx, Context.DOT_CAPACITY):
+        return
+    page = get(ctx, Context.DOTS) + 4 * DOT_WORDS * count
+    for lane in range(32):
+        for register in range(4):
+            store_u32(page + 128 * register, lane, load_u32(a + 128 * register, lane))
+            store_u32(page + 128 * (6 + register), lane, load_u32(c + 128 * register, lane))
+            store_u32(page + 128 * (10 + register), lane, load_u32(t + 128 * register, lane))
+        for register in range(2):
+            store_u32(page + 128 * (4 + register), lane, load_u32(b + 128 * register, lane))
+    put(ctx, Context.DOT_COUNT, count + 1)
+
+
+# Scratch matrices, one after the other: A and B as significands and exponents, accumulator, and the sum's own.
+_DEPTH = 32
+_A, _B, _TILE = 4 * _DEPTH * ROWS, 4 * _DEPTH * COLUMNS, 4 * ROWS * COLUMNS
+SCRATCH_BYTES = 2 * _A + 2 * _B + 4 * _TILE
+
+
+@njit
+def _scratch(base):
+    a_sig = carray(as_pointer(base), (_DEPTH, ROWS), np.int32)
+    a_exp = carray(as_pointer(base + _A), (_DEPTH, ROWS), np.int32)
+    b_sig = carray(as_pointer(base + 2 * _A), (_DEPTH, COLUMNS), np.int32)
+    b_exp = carray(as_pointer(base + 2 * _A + _B), (_DEPTH, COLUMNS), np.int32)
+    rest = base + 2 * _A + 2 * _B
+    acc = carray(as_pointer(rest), (COLUMNS, ROWS), np.uint32)
+    top = carray(as_pointer(rest + _TILE), (COLUMNS, ROWS), np.int32)
+    total = carray(as_pointer(rest + 2 * _TILE), (COLUMNS, ROWS), np.int64)
+    return a_sig, a_exp, b_sig, b_exp, acc, top, total
+
+
+@njit
+def tensor_step(op, ctx, u, frame, consts, t, mask):
+    """Execute one HMMA or IMMA; the whole warp takes part."""
+    a_sig, a_exp, b_sig, b_exp, acc, top, total = _scratch(get(ctx, Context.TENSOR))
+    a, b, c = source(u, A, frame, consts), source(u, B, frame, consts), source(u, C, frame, consts)
+    depth, half = field(u, M0), field(u, M2)
+    if op == Op.IMMA:
+        _imma(t, a, b, c, depth, field(u, M1) & 1, field(u, M1) & 2, half, a_sig, b_sig)
+        half = 0
+    else:
+        kind, fraction = field(u, M1) & 3, np.int32(field(u, M3) >> 8)
+        if kind == TF32:
+            _load_words(a, b, depth, a_sig, a_exp, b_sig, b_exp)
+        else:
+            _load_halves(a, b, depth, kind, a_sig, a_exp, b_sig, b_exp)
+        _load_accumulator(c, acc, half)
+        # Twice the mantissa bits of an element are the fraction bits of a product.
+        left = np.int32(fraction - (14 if kind == BF16 else 20))
+        step = field(u, M3) & 0xFF
+        for k in range(0, depth, step):
+            if half:
+                mma_f16(a_sig, a_exp, b_sig, b_exp, acc, k, k + step, left, fraction, top, total)
+            else:
+                mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k, k + step, left, fraction, top, total)
+        _store_accumulator(t, acc, half)
+        if kind != TF32 and depth == 16 and not half:
+            _capture(ctx, a, b, c, t)
+    for register in range(2 if half else 4):
+        blend(frame + field(u, D) + 128 * register, t + 128 * register, mask)

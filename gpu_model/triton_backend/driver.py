@@ -1,0 +1,92 @@
+"""The driver half of the backend: what Triton asks of a GPU, answered by the virtual one."""
+
+import os
+from typing import Any
+
+import triton.backends.driver as triton_driver
+
+BACKEND = "warptree"
+GPU_VARIABLE = "WARPTREE_GPU"
+DEFAULT_GPU = "rtx_a6000"
+
+
+class VirtualDriver(triton_driver.DriverBase):
+    """A Triton driver whose GPU is `gpu_model.device.VirtualGPU`.
+
+    Triton makes one with no arguments when `TRITON_DEFAULT_BACKEND=warptree`; `WARPTREE_GPU` then names
+    the GPU.
+    """
+
+    def __init__(self, gpu: Any = None):
+        from gpu_model.device import VirtualGPU
+        from gpu_model.triton_backend.launcher import make_launcher
+        from gpu_model.triton_backend.utilities import Utilities
+
+        self.gpu = gpu if gpu is not None else VirtualGPU(os.environ.get(GPU_VARIABLE, DEFAULT_GPU))
+        self.utils = Utilities(self.gpu)
+        self.launcher_cls = make_launcher(self.gpu)
+
+    @classmethod
+    def is_active(cls) -> bool:
+        """Active only when asked for by name, so that a machine with a GPU keeps its own driver."""
+        return os.environ.get("TRITON_DEFAULT_BACKEND") == BACKEND
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        """C++ type of a Triton type, as Triton's NVIDIA driver names it."""
+        import triton.backends.nvidia.driver as nvidia
+
+        return nvidia.ty_to_cpp(ty)
+
+    def get_current_target(self) -> Any:
+        """The compilation target: CUDA at the virtual GPU's compute capability."""
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self.gpu.spec.arch, 32)
+
+    def get_active_torch_device(self) -> Any:
+        """Tensors live on the CPU."""
+        import torch
+
+        return torch.device("cpu")
+
+    def get_device_interface(self) -> Any:
+        """What `triton.testing` uses to wait and to take time: simulated time."""
+        from gpu_model.triton_backend.utilities import DeviceInterface
+
+        return DeviceInterface(self.gpu)
+
+    def get_benchmarker(self) -> Any:
+        """Triton's own `do_bench`, on simulated time."""
+        from triton.testing import do_bench
+
+        return do_bench
+
+    def get_empty_cache_for_benchmark(self) -> Any:
+        """Nothing to flush: each launch starts with the caches its own configuration says."""
+        import torch
+
+        return torch.empty(1, dtype=torch.int32)
+
+    def clear_cache(self, cache: Any) -> None:
+        """Do nothing; see `get_empty_cache_for_benchmark`."""
+
+    def get_current_device(self) -> int:
+        """There is one device, number 0."""
+        return 0
+
+    def set_current_device(self, device: int) -> None:
+        """Accept device 0.
+
+        Raises:
+            ValueError: any other device.
+        """
+        if device != 0:
+            raise ValueError(f"device {device}: the virtual GPU is device 0")
+
+    def get_current_stream(self, device: int | None = None) -> int:
+        """The default stream; launches run in order."""
+        return 0
+
+    def get_device_capability(self, device: int = 0) -> tuple[int, int]:
+        """Compute capability, for example (8, 6)."""
+        return divmod(self.gpu.spec.arch, 10)

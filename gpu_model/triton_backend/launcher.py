@@ -1,0 +1,110 @@
+"""From Triton's arguments to a `Launch`: the object Triton calls to start a kernel."""
+
+from typing import Any
+
+import torch
+import triton.backends.driver as triton_driver
+from triton.runtime import _allocation
+
+from gpu_model.errors import LaunchError
+from gpu_model.launch import Launch, Segment, merge_segments, pack_parameters, pack_value
+from gpu_model.program import Program
+
+
+def _flatten(types: Any, values: Any, names: Any) -> list[tuple[str, Any, str]]:
+    """Pair types with values through nested tuples; compile-time constants drop out."""
+    found = []
+    for kind, value, name in zip(types, values, names, strict=True):
+        if isinstance(kind, tuple):
+            found += _flatten(kind, value, [f"{name}[{i}]" for i in range(len(kind))])
+        elif kind != "constexpr":
+            found.append((kind, value, name))
+    return found
+
+
+def _tensor_segment(tensor: torch.Tensor, name: str) -> Segment:
+    if tensor.device.type != "cpu":
+        raise LaunchError(
+            f"argument {name} is a tensor on {tensor.device}, but the virtual GPU works on CPU tensors; make it with "
+            "device=triton.runtime.driver.active.get_active_torch_device() or move it with .cpu()"
+        )
+    storage = tensor.untyped_storage()
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    return Segment(name, storage.data_ptr(), storage.nbytes(), f"{dtype}{list(tensor.shape)}")
+
+
+def _pointer(value: Any, name: str, segments: list[Segment]) -> int:
+    """Address of a pointer argument; the memory behind it joins the launch's segments."""
+    if value is None:
+        return 0
+    tensor = getattr(value, "base", value)  # triton.reinterpret wraps a tensor
+    if isinstance(tensor, torch.Tensor):
+        segments.append(_tensor_segment(tensor, name))
+        return value.data_ptr()
+    if isinstance(value, int):
+        return value
+    if hasattr(value, "data_ptr"):
+        return int(value.data_ptr())
+    raise LaunchError(f"argument {name} is {type(value).__name__}, expected a torch tensor or an address")
+
+
+def make_launcher(gpu: Any) -> type:
+    """Make the launcher class of one virtual GPU."""
+
+    class VirtualLauncher:
+        """One compiled kernel's entry, called by Triton for each launch."""
+
+        def __init__(self, src: Any, metadata: Any):
+            self.metadata = metadata
+            self.types = triton_driver.expand_signature(src.signature.values(), None, "nvTmaDesc")
+            if len(self.types) != len(src.signature):
+                raise LaunchError(f"kernel {metadata.name}: host tensor descriptors are not supported")
+            self.names = list(src.signature)
+            if getattr(metadata, "num_ctas", 1) != 1:
+                raise LaunchError(f"kernel {metadata.name}: num_ctas={metadata.num_ctas}, only 1 is supported")
+
+        def __call__(self, grid_x: int, grid_y: int, grid_z: int, stream: int, function: tuple[Program, Any],
+                     kernel_metadata: Any, launch_metadata: Any, enter_hook: Any, exit_hook: Any,
+                     *arguments: Any) -> None:  # fmt: skip
+            """Build the launch and run it on the virtual GPU."""
+            launch = self.launch((grid_x, grid_y, grid_z), function, arguments)
+            if enter_hook is not None:
+                enter_hook(launch_metadata)
+            gpu.run(launch)
+            if exit_hook is not None:
+                exit_hook(launch_metadata)
+
+        def launch(self, grid: tuple[int, int, int], function: tuple[Program, Any], arguments: Any) -> Launch:
+            """The launch as data."""
+            program, cubin = function
+            segments: list[Segment] = []
+            values = []
+            for kind, value, name in _flatten(self.types, arguments, self.names):
+                if kind.startswith("*"):
+                    values.append(pack_value(kind, _pointer(value, name, segments)))
+                else:
+                    values.append(pack_value(kind, value))
+            keep = [self._scratch(kind, grid, values, segments) for kind in ("global", "profile")]
+            return Launch(
+                program=program,
+                grid=grid,
+                threads=32 * self.metadata.num_warps,
+                shared_bytes=self.metadata.shared + program.shared_bytes,
+                parameters=pack_parameters(cubin, values),
+                segments=merge_segments(segments),
+                keep=(*arguments, *keep),
+            )
+
+        def _scratch(self, kind: str, grid: tuple[int, int, int], values: list[bytes], segments: list[Segment]) -> Any:
+            """Allocate the scratch memory a kernel asks for; Triton passes two such pointers to every kernel."""
+            size = getattr(self.metadata, f"{kind}_scratch_size", 0)
+            buffer = None
+            if size:
+                total = size * grid[0] * grid[1] * grid[2]
+                align = getattr(self.metadata, f"{kind}_scratch_align", 1)
+                allocator = _allocation._allocator if kind == "global" else _allocation._profile_allocator
+                buffer = allocator.get()(total, align, 0)
+            values.append(pack_value("ptr", _pointer(buffer, f"{kind} scratch", segments)))
+            return buffer
+
+    return VirtualLauncher
