@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hw.mac import EXPONENT_BITS, MacSpec
 from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Window
+from hw.tensor_core import LOWEST_EXPONENT
 from mx_formats.element import BF16, FP16, TF32, ElementFormat
 
 NVIDIA_F32 = Accumulator(8, 23, Rounding.TOWARD_ZERO, subnormals=True, nan=0x7FFFFFFF)
@@ -26,6 +27,7 @@ class TensorCore:
 TENSOR_CORES: dict[tuple[str, ElementFormat], TensorCore] = {
     (generation, element): TensorCore(fraction_bits, bytes_a_step // element_bytes)
     for generation, fraction_bits, bytes_a_step in (
+        ("volta", 23, 8),
         ("turing", 24, 16),
         ("ampere", 24, 16),
         ("ada", 24, 16),
@@ -33,7 +35,7 @@ TENSOR_CORES: dict[tuple[str, ElementFormat], TensorCore] = {
         ("blackwell", 25, 32),
     )
     for element, element_bytes in ((FP16, 2), (BF16, 2), (TF32, 4))
-    if generation != "turing" or element is FP16
+    if generation not in ("volta", "turing") or element is FP16
 }
 
 
@@ -41,8 +43,8 @@ def tensor_core(generation: str, element: ElementFormat, accumulator: Accumulato
     """One fused step of an NVIDIA tensor core.
 
     Args:
-        generation: "turing", "ampere", "ada", "hopper" or "blackwell".
-        element: format of both operands, FP16, BF16 or TF32 (Turing has FP16 only).
+        generation: "volta", "turing", "ampere", "ada", "hopper" or "blackwell".
+        element: format of both operands, FP16, BF16 or TF32 (Volta and Turing have FP16 only).
         accumulator: `NVIDIA_F32`, or `NVIDIA_F16` with FP16 operands.
 
     Raises:
@@ -55,7 +57,14 @@ def tensor_core(generation: str, element: ElementFormat, accumulator: Accumulato
             f"tensor_core: no {element.name} with {accumulator.bits}-bit sums on {generation!r}; "
             f"legal with FP32 sums: {legal}; FP16 sums take FP16"
         )
-    stage = Stage(core.products, Align.LARGEST, core.fraction_bits, Rounding.TOWARD_ZERO, accumulator=True)
+    stage = Stage(
+        core.products,
+        Align.LARGEST,
+        core.fraction_bits,
+        Rounding.TOWARD_ZERO,
+        lowest=LOWEST_EXPONENT,
+        accumulator=True,
+    )
     name = f"{generation} {element.name} tensor core, FP{accumulator.bits} sums"
     return ReductionTree(name, (stage,), accumulator, scales_enter=0, source="MMA-Sim, arXiv 2511.10909")
 
@@ -82,3 +91,14 @@ def hybrid_mac(spec: MacSpec) -> ReductionTree:
         scales_enter=1,
         source="arXiv 2511.06313, rule completed in hw.mac",
     )
+
+
+def tensor_core_of(tree: ReductionTree, element: ElementFormat) -> TensorCore | None:
+    """The row of `TENSOR_CORES` that this tree is a fused step of, None if it is none."""
+    for (generation, operand), core in TENSOR_CORES.items():
+        takes_half = operand == FP16 and tree.accumulator == NVIDIA_F16
+        if operand != element or not (takes_half or tree.accumulator == NVIDIA_F32):
+            continue
+        if tree == tensor_core(generation, operand, tree.accumulator):
+            return core
+    return None

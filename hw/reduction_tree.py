@@ -9,7 +9,8 @@ and a significand in [0, 4) that is not normalised. Rounding acts on a term's va
 
 Special values are the same in every tree. The result is `Accumulator.nan` if an element, scale or the accumulator
 is NaN, if infinity meets zero in a product, or if infinities of both signs meet; otherwise an infinity among
-products or accumulator is the result. A sum of exactly zero is +0, and a step never returns -0.
+products or accumulator is the result. A sum of exactly zero is +0; one that only rounds to zero keeps its sign where
+the accumulator has subnormals, and is +0 where it does not.
 """
 
 import math
@@ -61,6 +62,7 @@ class Stage:
         anchor: the exponent for `Align.ANCHOR`, before shared exponents.
         zeros_join: a zero term takes part in the search for the largest exponent, with the exponents its codes
             decode to (`emin` of each element); otherwise it does not.
+        lowest: for `Align.LARGEST`, the exponent aligned to is never below this; None for no limit.
         accumulator: the accumulator joins here. In `Align.LARGEST` it is one more term, with its own exponent
             (the smallest normal one if subnormal), and never takes part when zero.
         window: for `Align.WINDOW` only, where the accumulator alone is rounded at `fraction_bits`. If either
@@ -73,6 +75,7 @@ class Stage:
     rounding: Rounding = Rounding.EXACT
     anchor: int | None = None
     zeros_join: bool = False
+    lowest: int | None = None
     accumulator: bool = False
     window: Window | None = None
 
@@ -86,6 +89,8 @@ class Stage:
             raise ValueError(f"Stage.rounding: got {self.rounding} with fraction_bits {self.fraction_bits}")
         if (self.align is Align.ANCHOR) != (self.anchor is not None):
             raise ValueError(f"Stage.anchor: got {self.anchor} with {self.align}, must be set for ANCHOR only")
+        if self.lowest is not None and self.align is not Align.LARGEST:
+            raise ValueError(f"Stage.lowest: got {self.lowest} with {self.align}, must be None but for LARGEST")
         if (self.align is Align.WINDOW) != (self.window is not None):
             raise ValueError(f"Stage.window: got {self.window} with {self.align}, must be set for WINDOW only")
         if self.window is not None and (self.fan_in != 1 or not self.accumulator):
@@ -163,6 +168,12 @@ class ReductionTree:
             raise ValueError(f"ReductionTree.stages: accumulator joins at {joins}, must be the last stage alone")
         if not 0 <= self.scales_enter < len(self.stages):
             raise ValueError(f"ReductionTree.scales_enter: got {self.scales_enter}, legal 0..{len(self.stages) - 1}")
+        anchored = [index for index, stage in enumerate(self.stages) if stage.align is Align.ANCHOR]
+        if anchored and self.scales_enter <= max(anchored):
+            raise ValueError(
+                f"ReductionTree.scales_enter: got {self.scales_enter}, must come after anchored stage {max(anchored)}, "
+                "whose fixed width no shared exponent fits"
+            )
 
     @property
     def products(self) -> int:

@@ -58,7 +58,7 @@ def reference(
         return tree.accumulator.nan
     if special:
         return pack(tree.accumulator, special.pop())
-    assert not isinstance(kept, float)
+    assert isinstance(kept, Term)
     terms = products
     for index, stage in enumerate(tree.stages):
         if index == tree.scales_enter:
@@ -107,7 +107,9 @@ def _join(stage: Stage, terms: list[Term], accumulator: Term) -> Term:
         present += [accumulator] if accumulator.value else []
     exponent = stage.anchor
     if stage.align is Align.LARGEST:
-        exponent = max((term.exponent for term in present if term.exponent is not None), default=None)
+        exponents = [term.exponent for term in present if term.exponent is not None]
+        exponents += [stage.lowest] if stage.lowest is not None else []
+        exponent = max(exponents, default=None)
     total = sum((_cut(stage, term.value, exponent) for term in terms), Fraction(0))
     if stage.align is Align.EXACT:
         exponent = exponent_of(total) if total else None
@@ -174,9 +176,9 @@ def unpack(accumulator: Accumulator, pattern: int) -> Term | float:
 
 
 def pack(accumulator: Accumulator, value: Fraction | float) -> int:
-    """Round a value to the accumulator's format."""
+    """Round a value, or an infinity as a float, to the accumulator's format."""
     sign = 1 << (accumulator.bits - 1) if value < 0 else 0
-    if isinstance(value, float):
+    if not isinstance(value, Fraction):
         return sign | accumulator.infinity
     if value == 0:
         return 0

@@ -1,8 +1,9 @@
 """NVIDIA tensor-core sums, bit for bit and fast: the kernels a SASS machine calls for each HMMA.
 
 The rule (MMA-Sim, arXiv 2511.10909) is the one stage of `hw.presets.tensor_core`: products and accumulator are aligned
-to the largest exponent present, each is truncated toward zero at F fraction bits, the sum is exact and then truncated
-to FP32 or rounded to nearest even FP16. An instruction longer than one fused step runs the steps in order of k.
+to the largest exponent of those that are not zero (and never to less than -126), each is truncated toward zero at F
+fraction bits, and the sum is exact; it is then truncated to FP32 or rounded to nearest even FP16. An instruction longer
+than one fused step runs the steps in order of k.
 
 Operands are pairs of int32 arrays made by the `split_*` helpers: a signed significand with the format's mantissa bits
 as fraction, not normalised, and the exponent of a significand in [0, 2). Zero, infinity and NaN are told by exponents
@@ -13,18 +14,15 @@ Layout: k is the slow axis of both operands and the output is column after colum
 column are one vector: a[k, 16], b[k, 8], accumulator[8, 16] (accumulator[n, m] is row m, column n).
 """
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-from mx_formats.bits import leading_zeros
+from mx_formats.bits import leading_zeros, shift_toward_zero
 from mx_formats.element import FINITE, ElementFormat, decode
 from mx_formats.element import INFINITE as INFINITE_KIND
 
 ROWS, COLUMNS = 16, 8  # of one mma output tile
+LOWEST_EXPONENT = -126  # terms are never aligned to less: MMA-Sim gives a zero term this exponent
 ZERO = -(1 << 12)
 INFINITE = 1 << 14
 NOT_A_NUMBER = 1 << 15
@@ -48,7 +46,12 @@ def operand_table(element: ElementFormat) -> tuple[np.ndarray, np.ndarray]:
     """Significand and exponent of every code of a format of 16 bits or fewer, as int32[2**bits] each."""
     if element.bits > 16:
         raise ValueError(f"operand_table: {element.name} has {element.bits} bits, legal 16 or fewer")
-    significand, exponent, kind = decode(np.arange(1 << element.bits, dtype=np.uint32), element)
+    return split_codes(np.arange(1 << element.bits, dtype=np.uint32), element)
+
+
+def split_codes(codes: np.ndarray, element: ElementFormat) -> tuple[np.ndarray, np.ndarray]:
+    """Significand and exponent of unsigned codes of any format and shape, as int32 arrays of that shape."""
+    significand, exponent, kind = decode(codes, element)
     exponent = np.where(significand == 0, ZERO, exponent)
     special = np.where(kind == INFINITE_KIND, INFINITE, NOT_A_NUMBER)
     return significand, np.where(kind == FINITE, exponent, special).astype(np.int32)
@@ -114,12 +117,12 @@ def mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, t
     """
     for n in range(COLUMNS):
         for m in range(ROWS):
-            top[n, m] = split_f32(acc[n, m])[1]
+            top[n, m] = max(split_f32(acc[n, m])[1], _i32(LOWEST_EXPONENT))
     _largest_exponent(a_exp, b_exp, k0, k1, top)
     for n in range(COLUMNS):
         for m in range(ROWS):
             significand, exponent = split_f32(acc[n, m])
-            total[n, m] = _align(_i32(significand << (fraction_bits - _i32(23))), _i32(top[n, m] - exponent))
+            total[n, m] = shift_toward_zero(_i32(significand << (fraction_bits - _i32(23))), _i32(top[n, m] - exponent))
     _sum_products(a_sig, a_exp, b_sig, b_exp, k0, k1, left, top, total)
     worst = _i32(ZERO)
     for n in range(COLUMNS):
@@ -136,12 +139,12 @@ def mma_f16(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, t
     """One fused step into FP16: as `mma_f32`, with acc uint32[8, 16] holding FP16 patterns in the low half."""
     for n in range(COLUMNS):
         for m in range(ROWS):
-            top[n, m] = split_f16(acc[n, m])[1]
+            top[n, m] = max(split_f16(acc[n, m])[1], _i32(LOWEST_EXPONENT))
     _largest_exponent(a_exp, b_exp, k0, k1, top)
     for n in range(COLUMNS):
         for m in range(ROWS):
             significand, exponent = split_f16(acc[n, m])
-            total[n, m] = _align(_i32(significand << (fraction_bits - _i32(10))), _i32(top[n, m] - exponent))
+            total[n, m] = shift_toward_zero(_i32(significand << (fraction_bits - _i32(10))), _i32(top[n, m] - exponent))
     _sum_products(a_sig, a_exp, b_sig, b_exp, k0, k1, left, top, total)
     worst = _i32(ZERO)
     for n in range(COLUMNS):
@@ -174,29 +177,11 @@ def _sum_products(a_sig, a_exp, b_sig, b_exp, k0, k1, left, top, total):
             s2, s3 = _i32(b_sig[k + 2, n] << left), _i32(b_sig[k + 3, n] << left)
             for m in range(ROWS):
                 t = top[n, m]
-                p0 = _align(_i32(s0 * a_sig[k, m]), _i32(_i32(t - e0) - a_exp[k, m]))
-                p1 = _align(_i32(s1 * a_sig[k + 1, m]), _i32(_i32(t - e1) - a_exp[k + 1, m]))
-                p2 = _align(_i32(s2 * a_sig[k + 2, m]), _i32(_i32(t - e2) - a_exp[k + 2, m]))
-                p3 = _align(_i32(s3 * a_sig[k + 3, m]), _i32(_i32(t - e3) - a_exp[k + 3, m]))
+                p0 = shift_toward_zero(_i32(s0 * a_sig[k, m]), _i32(_i32(t - e0) - a_exp[k, m]))
+                p1 = shift_toward_zero(_i32(s1 * a_sig[k + 1, m]), _i32(_i32(t - e1) - a_exp[k + 1, m]))
+                p2 = shift_toward_zero(_i32(s2 * a_sig[k + 2, m]), _i32(_i32(t - e2) - a_exp[k + 2, m]))
+                p3 = shift_toward_zero(_i32(s3 * a_sig[k + 3, m]), _i32(_i32(t - e3) - a_exp[k + 3, m]))
                 total[n, m] += _i32(_i32(p0 + p1) + _i32(p2 + p3))
-
-
-# Numba widens int32 arithmetic to int64, and LLVM then shifts half as many lanes; hence IR.
-def _align_ir(typing_context: Any, value: Any, shift: Any) -> Any:
-    """Truncate value * 2**-shift toward zero, both int32, shift >= 0."""
-
-    def codegen(context, builder, signature, arguments):
-        value, shift = arguments
-        last = ir.Constant(value.type, 31)
-        sign = builder.ashr(value, last)
-        magnitude = builder.sub(builder.xor(value, sign), sign)
-        shift = builder.select(builder.icmp_unsigned("<", shift, last), shift, last)
-        return builder.sub(builder.xor(builder.lshr(magnitude, shift), sign), sign)
-
-    return types.int32(types.int32, types.int32), codegen
-
-
-_align: Any = intrinsic(_align_ir)
 
 
 @njit(inline="always")
@@ -210,7 +195,7 @@ def _truncate_to_f32(total, exponent):
     pattern = ((max(field, 1) - 1) << 23) + (significand >> below)
     pattern = INFINITY_F32 if field >= 255 else pattern
     pattern = 0 if total == 0 else pattern
-    return np.uint32(pattern | (0x80000000 if total < 0 and pattern != 0 else 0))
+    return np.uint32(pattern | (0x80000000 if total < 0 else 0))
 
 
 @njit(inline="always")
@@ -227,7 +212,7 @@ def _round_to_f16(total, exponent):
     significand = np.int64((aligned + half - np.uint64(1) + odd) >> drop)
     pattern = ((max(field, 1) - 1) << 10) + significand
     pattern = 0 if field < -10 or total == 0 else min(pattern, INFINITY_F16)
-    return np.uint32(pattern | (0x8000 if total < 0 and pattern != 0 else 0))
+    return np.uint32(pattern | (0x8000 if total < 0 else 0))
 
 
 @njit(**_OPTIONS)

@@ -28,6 +28,31 @@ def _bits_float_ir(typing_context: Any, value: Any) -> Any:
     return types.float32(types.uint32), codegen
 
 
+# Numba widens int32 arithmetic to int64, and LLVM then shifts half as many lanes; these stay in 32 bits.
+def _shift_floor_ir(typing_context: Any, value: Any, shift: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        value, shift = arguments
+        return builder.ashr(value, _at_most_31(builder, shift))
+
+    return types.int32(types.int32, types.int32), codegen
+
+
+def _shift_toward_zero_ir(typing_context: Any, value: Any, shift: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        value, shift = arguments
+        sign = builder.ashr(value, ir.Constant(value.type, 31))
+        magnitude = builder.sub(builder.xor(value, sign), sign)
+        kept = builder.lshr(magnitude, _at_most_31(builder, shift))
+        return builder.sub(builder.xor(kept, sign), sign)
+
+    return types.int32(types.int32, types.int32), codegen
+
+
+def _at_most_31(builder: Any, shift: Any) -> Any:
+    last = ir.Constant(shift.type, 31)
+    return builder.select(builder.icmp_unsigned("<", shift, last), shift, last)
+
+
 leading_zeros: Any = intrinsic(_leading_zeros_ir)
 """Zeros above the leading one of a uint64; 64 for zero."""
 
@@ -36,3 +61,9 @@ float_bits: Any = intrinsic(_float_bits_ir)
 
 bits_float: Any = intrinsic(_bits_float_ir)
 """The float32 of a bit pattern in uint32."""
+
+shift_floor: Any = intrinsic(_shift_floor_ir)
+"""floor(value * 2**-shift), both int32, shift >= 0."""
+
+shift_toward_zero: Any = intrinsic(_shift_toward_zero_ir)
+"""value * 2**-shift with the magnitude cut off, both int32, shift >= 0."""

@@ -9,16 +9,21 @@ elements are the values divided by it, rounded to nearest even, saturating. What
 * an element times its scale beyond float32's range dequantises to infinity.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numba import njit
 
 from mx_formats.bits import bits_float, float_bits
 from mx_formats.block import BlockFormat
 from mx_formats.element import check_codes, decode_to_float
 from mx_formats.encode import INFINITY_BITS, Rule, code_dtype, encode_run, rule_of
+
+if TYPE_CHECKING:
+    import torch
 
 _u32 = np.uint32
 _MAGNITUDE = _u32(0x7FFFFFFF)
@@ -108,12 +113,11 @@ def scale_values(block_format: BlockFormat) -> np.ndarray:
 
 def as_float32(x: np.ndarray | torch.Tensor) -> np.ndarray:
     """The same values as float32; ValueError for a dtype that float32 does not hold exactly."""
-    if isinstance(x, torch.Tensor):
+    if not isinstance(x, np.ndarray) and hasattr(x, "detach"):  # a torch tensor; torch itself is slow to import
         if x.device.type != "cpu":
             raise ValueError(f"x: is on device {x.device}, must be on the CPU; use x.cpu()")
-        if x.dtype == torch.bfloat16:
-            x = x.float()
-        x = x.detach().numpy()
+        x = x.detach()
+        x = (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     x = np.asarray(x)
     if x.dtype not in (np.float32, np.float16):
         raise ValueError(f"x: dtype {x.dtype} has no conversion rule, legal float32, float16, bfloat16")

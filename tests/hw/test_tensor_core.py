@@ -29,7 +29,7 @@ def oracle(a, b, c, emin, fraction_bits, half):
     terms = [term for term in terms if term[1]]
     if not terms:
         return 0
-    unit = Fraction(2) ** (max(e for e, _ in terms) - fraction_bits)
+    unit = Fraction(2) ** (max(-126, *(e for e, _ in terms)) - fraction_bits)
     total = sum(int(value / unit) for _, value in terms) * unit
     return to_half(total) if half else to_single(total)
 
@@ -43,12 +43,13 @@ def infinity(negative, half):
 
 
 def to_half(total):
-    # A double's 53 bits hold any sum here that matters to 11 bits only if it is sticky-exact, so round by hand.
-    unit = Fraction(2) ** (max(floor_log2(total), -14) - 10) if total else Fraction(1)
-    value = float(round(total / unit) * unit)
+    # Not by way of a double, which would round a second time.
+    if total == 0:
+        return 0
+    unit = Fraction(2) ** (max(floor_log2(total), -14) - 10)
     with np.errstate(over="ignore"):
-        bits = int(np.float16(value).view(np.uint16))
-    return 0 if value == 0 else bits
+        magnitude = np.float16(float(round(abs(total) / unit) * unit))
+    return int(magnitude.view(np.uint16)) | (0x8000 if total < 0 else 0)
 
 
 def to_single(total):
@@ -57,8 +58,8 @@ def to_single(total):
     if abs(total) >= Fraction(2) ** 128:
         return infinity(total < 0, False)
     unit = Fraction(2) ** (max(floor_log2(total), -126) - 23)
-    value = float(int(total / unit) * unit)
-    return 0 if value == 0 else int(np.float32(value).view(np.uint32))
+    magnitude = np.float32(float(int(abs(total) / unit) * unit))
+    return int(magnitude.view(np.uint32)) | (0x80000000 if total < 0 else 0)
 
 
 def floor_log2(total):
@@ -122,6 +123,7 @@ def draw(rng, element, shape, kind):
         "sparse": rng.integers(element.bias - 2, element.bias + 3, shape),
         "special": np.where(rng.random(shape) < 0.02, top, rng.integers(0, top, shape)),
         "huge": rng.integers(top - 3, top, shape),
+        "underflow": rng.integers(max(element.bias - 80, 0), max(element.bias - 55, 3), shape),
     }[kind]
     codes = sign | field << m | mantissa
     if kind == "sparse":
@@ -134,16 +136,17 @@ def draw(rng, element, shape, kind):
 def draw_accumulator(rng, kind, half):
     width, m = FP16_SUMS["half" if half else "float"]
     top, bias = (1 << width) - 1, (1 << (width - 1)) - 1
-    low, high = {"wide": (0, top), "subnormal": (0, 3), "huge": (top - 3, top)}.get(kind, (bias - 4, bias + 5))
+    ranges = {"wide": (0, top), "subnormal": (0, 3), "underflow": (0, 2), "huge": (top - 3, top)}
+    low, high = ranges.get(kind, (bias - 4, bias + 5))
     field = rng.integers(low, high, (16, 8))
-    zero = rng.random((16, 8)) < 0.2
+    zero = rng.random((16, 8)) < (0.8 if kind == "underflow" else 0.2)
     pattern = rng.integers(0, 2, (16, 8)) << (width + m) | field << m | rng.integers(0, 1 << m, (16, 8))
     if kind == "special":
         pattern = np.where(rng.random((16, 8)) < 0.1, top << m | (rng.random((16, 8)) < 0.5), pattern)
     return np.where(zero, 0, pattern).astype(np.uint32)
 
 
-KINDS = ("wide", "narrow", "subnormal", "sparse", "special", "huge")
+KINDS = ("wide", "narrow", "subnormal", "sparse", "special", "huge", "underflow")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,175 @@
+"""Whole matrix products: every kernel against the exact reference, step by step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.evaluate import accumulator_values, evaluate_codes, evaluate_gemm
+from hw.mac import MacSpec
+from hw.presets import NVIDIA_F16, NVIDIA_F32, hybrid_mac, tensor_core
+from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Window
+from hw.reference import reference
+from mx_formats import (
+    BLOCK_FORMATS,
+    E8M0,
+    MXFP4,
+    MXFP8_E4M3,
+    MXFP8_E5M2,
+    MXINT8,
+    BlockFormat,
+    Quantized,
+    dequantize,
+    quantize,
+)
+from mx_formats.element import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, INT8, TF32
+
+
+def by_reference(tree, element_a, a, element_b, b, acc, scales_a=None, scales_b=None, block_size=32):
+    out = acc.copy()
+    for m in range(len(a)):
+        for n in range(len(b)):
+            for k in range(0, a.shape[1], tree.products):
+                step = slice(k, k + tree.products)
+                xa, xb = (
+                    (127, 127) if scales_a is None else (scales_a[m, k // block_size], scales_b[n, k // block_size])
+                )
+                operands = element_a, a[m, step].tolist(), element_b, b[n, step].tolist()
+                out[m, n] = reference(tree, *operands, int(out[m, n]), int(xa), int(xb))
+    return out
+
+
+@pytest.mark.parametrize("name", BLOCK_FORMATS)
+def test_hybrid_gemm_equals_the_reference(name):
+    """Random codes, NaNs and infinities among them, and scales near each other; 70 rows leave a tile part empty."""
+    block_format = BLOCK_FORMATS[name]
+    rng = np.random.default_rng(5)
+    a, b = (random_blocks(rng, block_format, rows) for rows in (3, 2))
+    tree = hybrid_mac(MacSpec(block_format.element))
+    element = block_format.element
+    zeros = np.zeros((3, 2), np.uint32)
+    expected = by_reference(tree, element, a.codes, element, b.codes, zeros, a.scales, b.scales)
+    many = Quantized(np.tile(a.codes, (24, 1))[:70], np.tile(a.scales, (24, 1))[:70], block_format)
+    out = evaluate_gemm(tree, many, b)
+    np.testing.assert_array_equal(out.view(np.uint32)[:3], expected << np.uint32(7))
+    np.testing.assert_array_equal(out.view(np.uint32), np.tile(out.view(np.uint32)[:3], (24, 1))[:70])
+
+
+def random_blocks(rng, block_format, rows, k=96):
+    codes = rng.integers(0, 1 << block_format.element.bits, (rows, k)).astype(np.uint8)
+    scales = rng.integers(120, 135, (rows, k // 32)).astype(np.uint8)
+    quiet = quantize(rng.standard_normal((rows, k)).astype(np.float32), block_format)
+    codes[1:], scales[1:] = quiet.codes[1:], quiet.scales[1:]  # the first row is where the specials are
+    return Quantized(codes, scales, block_format)
+
+
+def test_a_nan_scale_touches_only_its_outputs():
+    x = np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)
+    x[2, 40] = np.inf
+    a, b = quantize(x, MXFP4), quantize(x[:2], MXFP4)
+    out = evaluate_gemm(hybrid_mac(MacSpec(E2M1)), a, b)
+    np.testing.assert_array_equal(np.isnan(out), [[False, False]] * 2 + [[True, True]] + [[False, False]])
+
+
+@pytest.mark.parametrize("name", ["MXFP6_E2M3", "MXFP4", "MXINT8"])
+def test_hybrid_is_exact_where_sums_fit(name):
+    """Small integers in one binade fit the accumulator's 17 bits, so the tree equals float64."""
+    rng = np.random.default_rng(1)
+    x, y = (rng.integers(-3, 4, (8, 64)).astype(np.float32) for _ in range(2))
+    x[:, ::32], y[:, ::32] = 3, 3  # one scale for all
+    a, b = (quantize(part, BLOCK_FORMATS[name]) for part in (x, y))
+    expected = dequantize(a).astype(np.float64) @ dequantize(b).T.astype(np.float64)
+    np.testing.assert_array_equal(evaluate_gemm(hybrid_mac(MacSpec(a.format.element)), a, b), expected)
+
+
+@pytest.mark.parametrize(
+    ("generation", "element", "accumulator"),
+    [
+        ("volta", FP16, NVIDIA_F32),
+        ("turing", FP16, NVIDIA_F16),
+        ("ampere", FP16, NVIDIA_F32),
+        ("ada", BF16, NVIDIA_F32),
+        ("hopper", TF32, NVIDIA_F32),
+        ("blackwell", FP16, NVIDIA_F16),
+    ],
+)
+def test_tensor_core_gemm_equals_the_reference(generation, element, accumulator):
+    rng = np.random.default_rng(2)
+    a, b = (rng.integers(0, 1 << element.bits, (rows, 32)).astype(np.uint32) for rows in (18, 3))
+    acc = rng.integers(0, 1 << accumulator.bits, (18, 3)).astype(np.uint32)
+    tree = tensor_core(generation, element, accumulator)
+    expected = by_reference(tree, element, a, element, b, acc)
+    np.testing.assert_array_equal(evaluate_codes(tree, element, a, element, b, acc), expected)
+
+
+FP32_NEAREST = Accumulator(8, 23, Rounding.NEAREST_EVEN, subnormals=True, nan=0x7FC00000)
+E8M13 = Accumulator(8, 13, Rounding.TOWARD_ZERO, subnormals=False, nan=0x1FFFFF)
+GENERAL = {
+    "anchored": (
+        Stage(8, Align.ANCHOR, 20, Rounding.NEAREST_EVEN, anchor=9),
+        Stage(1, Align.LARGEST, 27, Rounding.FLOOR, accumulator=True),
+    ),
+    "exact groups": (Stage(4, Align.EXACT), Stage(2, Align.LARGEST, 35, Rounding.TOWARD_ZERO, accumulator=True)),
+    "two levels": (
+        Stage(2, Align.LARGEST, 12, Rounding.NEAREST_EVEN, zeros_join=True),
+        Stage(2, Align.LARGEST, 14, Rounding.FLOOR),
+        Stage(2, Align.LARGEST, 24, Rounding.TOWARD_ZERO, lowest=-126, accumulator=True),
+    ),
+}  # fmt: skip
+SMALL = (E5M2, E4M3, E3M2, E2M3, E2M1, INT8)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data())
+def test_any_tree_equals_the_reference(data):
+    stages = GENERAL[data.draw(st.sampled_from(list(GENERAL)))]
+    elements = [element for element in SMALL if element is not E5M2 or stages[0].align is not Align.EXACT]
+    element_a, element_b = data.draw(st.sampled_from(elements)), data.draw(st.sampled_from(elements))
+    tree = ReductionTree(
+        "drawn",
+        stages,
+        data.draw(st.sampled_from([FP32_NEAREST, E8M13, NVIDIA_F16])),
+        scales_enter=data.draw(st.integers(1 if stages[0].align is Align.ANCHOR else 0, len(stages) - 1)),
+        source="test",
+    )
+    a, b = (draw_blocks(data, element) for element in (element_a, element_b))
+    start = np.zeros((1, 1), np.uint32)
+    expected = by_reference(tree, element_a, a.codes, element_b, b.codes, start, a.scales, b.scales, 8)
+    np.testing.assert_array_equal(evaluate_gemm(tree, a, b), accumulator_values(tree, expected))
+
+
+def draw_blocks(data, element):
+    codes = st.lists(st.integers(0, (1 << element.bits) - 1), min_size=16, max_size=16)
+    scales = st.lists(st.integers(110, 140) | st.sampled_from([0, 254, 255]), min_size=2, max_size=2)
+    block_format = BlockFormat(element, E8M0, 8)
+    return Quantized(np.array([data.draw(codes)], np.uint8), np.array([data.draw(scales)], np.uint8), block_format)
+
+
+def test_the_general_kernel_knows_the_hybrid_window():
+    """A hybrid tree with another edge is no `MacSpec`, and still equals its reference."""
+    spec = MacSpec(E4M3)
+    tree = hybrid_mac(spec)
+    products, accumulate = tree.stages
+    wider = replace(tree, stages=(products, replace(accumulate, window=Window(spec.mantissa_bits + 5, 39))))
+    rng = np.random.default_rng(4)
+    a, b = (random_blocks(rng, MXFP8_E4M3, rows) for rows in (4, 3))
+    expected = by_reference(wider, E4M3, a.codes, E4M3, b.codes, np.zeros((4, 3), np.uint32), a.scales, b.scales)
+    np.testing.assert_array_equal(evaluate_gemm(wider, a, b).view(np.uint32), expected << np.uint32(7))
+
+
+def test_bad_input_is_named():
+    x = np.ones((2, 32), np.float32)
+    tree, codes = tensor_core("ampere", FP16), np.zeros((2, 32), np.uint16)
+    with pytest.raises(ValueError, match=r"shapes are \(2, 32\) and \(2, 24\)"):
+        evaluate_codes(tree, FP16, codes, FP16, codes[:, :24])
+    with pytest.raises(ValueError, match="k: got 12, must be a multiple of the 8 products"):
+        evaluate_codes(tree, FP16, codes[:, :12], FP16, codes[:, :12])
+    exact = ReductionTree("long", (Stage(8, Align.EXACT), GENERAL["two levels"][2]), FP32_NEAREST, 0, "test")
+    e5m2 = quantize(x, MXFP8_E5M2)
+    with pytest.raises(ValueError, match="stage 0 of 'long' sums E5M2 x E5M2 in .* bits or more, legal 62"):
+        evaluate_gemm(exact, e5m2, e5m2)
+    int8 = quantize(x, MXINT8)
+    with pytest.raises(ValueError, match=r"k is 64, must be 32"):
+        evaluate_gemm(hybrid_mac(MacSpec(INT8)), int8, quantize(np.ones((2, 64), np.float32), MXINT8))
