@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from rtl.tools import ToolError
+
 
 def root() -> Path:
     """Folder that holds the builds: `$WARPTREE_CACHE/rtl`, or `~/.cache/warptree/rtl`."""
@@ -27,12 +29,15 @@ def key(*parts: object) -> str:
 def entry(name: str, fill: Callable[[Path], None]) -> Path:
     """The cached folder `name`; if absent, `fill(folder)` makes its content first.
 
-    What `fill` raises is passed on and leaves nothing behind.
+    What `fill` raises is passed on and leaves nothing behind; `ToolError` if the cache can't be written.
     """
     target = root() / name
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolError(f"build cache {root()} can't be made: {error}; set WARPTREE_CACHE to a folder") from error
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as scratch:
         work = Path(scratch) / "content"
         work.mkdir()

@@ -57,12 +57,10 @@ class AlignAdd(Component):
 
     def _lane(self, m: Module, lane: int, guard: int) -> Value:
         """Lane sum at its place, `guard` bits below the last one kept; these are zero unless the mode is integer."""
+        # Exponents are zero in the fixed modes, and so is their difference.
+        fixed = Mux(self.integer, INTEGER_SHIFTS[lane], 0) | Mux(self.pairs, PAIR_SHIFT, 0)
         distance = Signal(EXPONENT_SUM_BITS, name=f"distance_{lane}")
-        m.d.comb += distance.eq(self.largest - self.exponent[lane])
-        with m.If(self.pairs):
-            m.d.comb += distance.eq(PAIR_SHIFT)
-        with m.If(self.integer):
-            m.d.comb += distance.eq(INTEGER_SHIFTS[lane])
+        m.d.comb += distance.eq((self.largest - self.exponent[lane]) | fixed)
         word = Signal(signed(self._m_bits + 3 + guard), name=f"lane_{lane}")
         m.d.comb += word.eq((self.quadrant[lane] << (self._m_bits - PRODUCT_FRACTION_BITS + guard)) >> distance)
         if not guard:

@@ -8,8 +8,6 @@ from amaranth.lib.wiring import Component, In, Out
 
 from rtl.mac.accumulate import EXPONENT_BITS
 
-FIELD_BITS = 12  # signed, wide enough for any leading-one position
-
 
 class Normalise(Component):
     """Leading one to the top, the M bits below it kept, the rest cut off the magnitude; combinational.
@@ -31,7 +29,7 @@ class Normalise(Component):
             "exponent": In(signed(EXPONENT_BITS)),
             "below": In(1),
             "sign": Out(1),
-            "field": Out(signed(FIELD_BITS)),
+            "field": Out(signed(EXPONENT_BITS)),
             "mantissa": Out(mantissa_bits),
             "nonzero": Out(1),
         })  # fmt: skip

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from rtl import cache
+from rtl.tools import ToolError
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,13 @@ def test_a_failed_build_leaves_nothing(own_cache: Path) -> None:
     with pytest.raises(OSError, match="disk full"):
         cache.entry("k", fail)
     assert list(own_cache.iterdir()) == []
+
+
+def test_an_impossible_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("WARPTREE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ToolError, match=r"build cache .*/file/rtl can't be made: .*; set WARPTREE_CACHE"):
+        cache.entry("k", lambda folder: None)
 
 
 def test_two_builders_agree(own_cache: Path) -> None:
