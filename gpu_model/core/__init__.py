@@ -4,3 +4,5 @@ Reading order: `stalls` (why a warp waits), `opcodes` and `lower` (program to nu
 (trace to transactions), `state` (all state, as arrays), then one file per pipeline part: `events`,
 `frontend`, `registers`, `memory_unit`, `issue`, joined by `sm`; `chip` adds L2, DRAM and the block scheduler.
 """
+
+import mx_formats.kernel_cache  # noqa: F401 - before any kernel is compiled
