@@ -93,7 +93,7 @@ def encode(values: np.ndarray, element: ElementFormat) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _encode(values, codes, rule):
-    encode_run(values, codes, 0, len(values), np.float32(1.0), rule)
+    encode_run(values, codes, np.float32(1.0), rule)
     if rule.nan >= 0:
         for i in range(len(values)):
             if np.isnan(values[i]):
@@ -101,13 +101,13 @@ def _encode(values, codes, rule):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def encode_run(values, codes, start, stop, factor, rule):
-    """Codes of values[start:stop] * factor, no NaN among them; `factor` a power of two, float32."""
+def encode_run(values, codes, factor, rule):
+    """Codes of values * factor, no NaN among them; float32[n] to codes[n], `factor` a power of two, float32."""
     if rule.integer:
-        for i in range(start, stop):
+        for i in range(len(values)):
             codes[i] = _encode_integer(values[i] * factor, rule)
     else:
-        for i in range(start, stop):
+        for i in range(len(values)):
             codes[i] = _encode_float(values[i] * factor, rule)
 
 

@@ -86,7 +86,8 @@ def quantize(x: np.ndarray | torch.Tensor, block_format: BlockFormat, axis: int 
     scales = np.empty((*last.shape[:-1], blocks), np.uint8)
     scale = block_format.scale
     limits = (block_format.element.emax, scale.nan - 1, scale.nan, scale.bias)
-    _quantize(last.reshape(-1), codes.reshape(-1), scales.reshape(-1), rule_of(block_format.element), limits)
+    rows = (-1, block_format.block_size)
+    _quantize(last.reshape(rows), codes.reshape(rows), scales.reshape(-1), rule_of(block_format.element), limits)
     codes, scales = (np.ascontiguousarray(np.moveaxis(part, -1, axis)) for part in (codes, scales))
     return Quantized(codes, scales, block_format, axis if axis < 0 else axis - values.ndim)
 
@@ -99,7 +100,8 @@ def dequantize(quantized: Quantized) -> np.ndarray:
     out = np.empty(codes.shape, np.float32)
     every_code = np.arange(1 << block_format.element.bits, dtype=np.uint8)
     table = decode_to_float(every_code, block_format.element).astype(np.float32)
-    _dequantize(codes.reshape(-1), scales.reshape(-1), out.reshape(-1), table, scale_values(block_format))
+    rows = (-1, block_format.block_size)
+    _dequantize(codes.reshape(rows), scales.reshape(-1), out.reshape(rows), table, scale_values(block_format))
     return np.ascontiguousarray(np.moveaxis(out, -1, quantized.axis))
 
 
@@ -126,35 +128,32 @@ def as_float32(x: np.ndarray | torch.Tensor) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _quantize(values, codes, scales, rule: Rule, limits):
-    size = len(values) // max(len(scales), 1)
     emax, highest, nan, bias = limits
     for block in range(len(scales)):
-        start = block * size
-        largest = _largest_magnitude(values, start, start + size)
+        largest = _largest_magnitude(values[block])
         if largest >= INFINITY_BITS:
             scales[block] = nan
-            codes[start : start + size] = 0
+            codes[block] = 0
             continue
         code = min(max(np.int64(largest >> _u32(23)) - emax, 0), highest)
         scales[block] = code
         # 2**(bias - code), as a float32 pattern; the subnormal 2**-127 ends the range.
         field = 127 + bias - code
         factor = bits_float(_u32(field << 23) if field > 0 else _u32(0x400000))
-        encode_run(values, codes, start, start + size, factor, rule)
+        encode_run(values[block], codes[block], factor, rule)
 
 
 @njit(inline="always")
-def _largest_magnitude(values, start, stop):
+def _largest_magnitude(values):
     largest = _u32(0)
-    for i in range(start, stop):
-        largest = max(largest, float_bits(values[i]) & _MAGNITUDE)
+    for i in range(len(values)):
+        largest = max(largest, _u32(float_bits(values[i]) & _MAGNITUDE))
     return largest
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _dequantize(codes, scales, out, table, scale_table):
-    size = len(codes) // max(len(scales), 1)
     for block in range(len(scales)):
         scale = scale_table[scales[block]]
-        for i in range(block * size, (block + 1) * size):
-            out[i] = table[codes[i]] * scale
+        for i in range(codes.shape[1]):
+            out[block, i] = table[codes[block, i]] * scale
