@@ -1,7 +1,6 @@
 """Element, scale and block formats; quantise, dequantise, error measures."""
 
 import mx_formats.kernel_cache  # noqa: F401 - before any kernel is compiled
-
 from mx_formats.block import (
     BLOCK_FORMATS,
     MXFP4,
