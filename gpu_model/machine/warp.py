@@ -202,17 +202,18 @@ def leave_barrier(warp):
 
 @njit
 def _branch(warp, pc, active, taken, target):
-    """Go both ways: the running split takes the lower PC."""
+    """Go both ways if the lanes disagree; the lowest PC among all splits runs next."""
     fall = active & ~taken
-    if fall == 0:
-        store_i64(warp, Warp.PC, target)
-    elif taken == 0:
-        store_i64(warp, Warp.PC, pc + 1)
-    else:
+    if fall and taken:
         _push_split(warp, pc + 1, fall, RUNNABLE)
         _push_split(warp, target, taken, RUNNABLE)
         return SWITCH
-    return SWITCH if load_i64(warp, Warp.SPLITS) else CONTINUE
+    after = target if taken else pc + 1
+    if load_i64(warp, Warp.SPLITS):
+        _push_split(warp, after, active, RUNNABLE)
+        return SWITCH
+    store_i64(warp, Warp.PC, after)
+    return CONTINUE
 
 
 @njit
