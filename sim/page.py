@@ -31,7 +31,7 @@ th:not(:first-child), td:not(:first-child) { padding-left: 14px; }
 th { white-space: nowrap; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
-          white-space: pre; }
+          white-space: pre-wrap; overflow-wrap: anywhere; }
 .bar { display: inline-block; height: 9px; background: var(--accent); border-radius: 2px; opacity: .75; }
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
 .tag { font-size: 12px; border: 1px solid var(--line); border-radius: 999px; padding: 1px 8px; color: var(--soft); }

@@ -3,6 +3,7 @@
 import html
 import importlib.metadata
 import linecache
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from sim.tables import lines_frame
 
 MAX_LAUNCHES = 12  # shown one by one, longest first; the tables have all of them
 MAX_LINES = 12
+ISSUED = "ISSUED"  # the one entry of the stall table that is no stall
+LEVELS = {"l1": "L1", "l2": "L2", "dram": "DRAM", "shared": "shared memory", "constant": "constant cache",
+          "instruction": "instruction cache"}  # fmt: skip
 
 
 def write_report(run: RunResult, path: Path) -> Path:
@@ -31,7 +35,8 @@ def _header(run: RunResult) -> str:
         (figure_number(run.cycles), "simulated cycles"),
         (f"{_microseconds(run):.4g} µs", f"at {figure_number(run.gpu.core_clock_mhz)} MHz"),
         (f"{run.ipc:.2f}", "warp-instructions per SM-cycle"),
-        *((f"{accuracy.qsnr_db:.1f} dB", f"{accuracy.format} against float64") for accuracy in run.accuracy),
+        *((f"{number.value:.3g} {number.unit}".strip(), number.name) for number in run.numbers),
+        *((f"{accuracy.qsnr_db:.1f} dB", f"QSNR of dots in {accuracy.format}") for accuracy in run.accuracy),
     ]
     if run.cosim is not None:
         entries.append((f"{run.rtl_mismatches} of {run.rtl_vectors:,}", "RTL vectors that differ"))
@@ -83,7 +88,9 @@ def _stalls(run: RunResult) -> str:
         frame = launch.timing.stalls_frame()
         for reason, cycles in zip(frame["reason"], frame["warp_cycles"], strict=True):
             parts.setdefault(_spoken(reason), [0.0] * len(longest))[position] += float(cycles)
-    parts = dict(sorted(((k, v) for k, v in parts.items() if sum(v)), key=lambda part: -sum(part[1])))
+    first = _spoken(ISSUED)
+    order = sorted((name for name in parts if sum(parts[name])), key=lambda name: (name != first, -sum(parts[name])))
+    parts = {name: parts[name] for name in order}
     chart = figures.stacked_shares([_name(*entry) for entry in longest], parts, "warp-cycles")
     return (
         "<h2>What warps did with their time</h2><p>Each cycle of each resident warp is counted once: it issued, or it "
@@ -96,13 +103,15 @@ def _spoken(name: str) -> str:
 
 
 def _bytes(run: RunResult) -> str:
-    longest = _longest(run)
-    levels = list(dict.fromkeys(level for _, launch in longest for level in launch.timing.traffic_bytes))
+    total: Counter[str] = Counter()
+    for launch in run.launches:
+        total.update(launch.timing.traffic_bytes)
+    levels = dict.fromkeys(name.rsplit("_", 1)[0] for name in total)
     rows = [
-        (_name(*entry), *(int(entry[1].timing.traffic_bytes.get(level, 0)) for level in levels)) for entry in longest
-    ]  # fmt: skip
-    columns = ("launch", *map(_spoken, levels))
-    return f"<h2>What moved, in bytes</h2>{table(columns, rows)}"
+        (LEVELS.get(level, level), *(total[f"{level}_{way}"] for way in ("read", "hit", "write"))) for level in levels
+    ]
+    columns = ("level", "read", "of that, found there", "written")
+    return f"<h2>What moved, in bytes</h2><p>All launches together.</p>{table(columns, rows)}"
 
 
 def _lines(run: RunResult) -> str:
@@ -157,7 +166,8 @@ def _accuracy(run: RunResult) -> str:
         f"<p>{first.dots:,} dot products, {first.products:,} multiply-accumulates, taken from this run's own "
         "tensor-core instructions, cast to each format in blocks of 32 along K and summed bit for bit on a <b>hybrid "
         "reduction tree</b>. QSNR is against float64 on the original operands; the tensor core itself reaches "
-        f"{first.tensor_core_qsnr_db:.1f} dB.</p>{chart}{table(columns, rows)}"
+        f"{first.tensor_core_qsnr_db:.1f} dB. Summing on the tree rather than exactly changes QSNR by at most "
+        f"{max(abs(a.qsnr_db - a.cast_qsnr_db) for a in run.accuracy):.2g} dB.</p>{chart}{table(columns, rows)}"
     )
 
 
