@@ -21,7 +21,8 @@ import rtl
 from rtl import cache, emit, tools
 
 # `-Wno-fatal`: Amaranth extends operands to the width of the result, which Verilator reports as a width warning.
-FLAGS = ("-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O1")
+# `-CFLAGS -O0`: a cocotb run spends its time between Python and the model, so a quick build beats a quick model.
+FLAGS = ("-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O0")
 TIMESCALE = ("1ns", "1ps")  # Amaranth writes none, and a simulator's default of 1 s is useless
 POLL_SECONDS = 0.1
 LOG_CHARACTERS = 3000  # of a failed tool's output, its end, in an error message
