@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from gpu_model.core.borrow import borrowed
 from gpu_model.core.events import RETURN, push
 from gpu_model.core.sm import launch_block, run_sm
 from gpu_model.core.state import (
@@ -213,6 +214,39 @@ def _run_quantum(chip, table, pool, until, config):
 
 
 @njit(cache=True, nogil=True)
+def _borrow_chip(chip):
+    return Chip(
+        borrowed(chip.sms),
+        borrowed(chip.subs),
+        borrowed(chip.l1),
+        borrowed(chip.messages),
+        borrowed(chip.l2),
+        borrowed(chip.slice_free),
+        borrowed(chip.channel_free),
+        borrowed(chip.l0_ready),
+        borrowed(chip.l0_used),
+        borrowed(chip.l1i_ready),
+        borrowed(chip.l1i_used),
+        borrowed(chip.issued),
+        borrowed(chip.stalled),
+        borrowed(chip.log),
+        borrowed(chip.hazards),
+        borrowed(chip.ready),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _borrow_pool(pool):
+    return Pool(
+        borrowed(pool.blocks),
+        borrowed(pool.warps),
+        borrowed(pool.entries),
+        borrowed(pool.accesses),
+        borrowed(pool.lines),
+    )
+
+
+@njit(cache=True, nogil=True)
 def run(chip, table, pool, launched, more, slots, quanta, configs):
     """Run until the pool's blocks are all done, or until a slot is free and the pool is empty but not the launch.
 
@@ -229,6 +263,13 @@ def run(chip, table, pool, launched, more, slots, quanta, configs):
     Returns:
         FINISHED, NEEDS_BLOCKS, PAUSED or FAILED, and the blocks of the pool launched.
     """
+    return _run(
+        _borrow_chip(chip), borrowed(table), _borrow_pool(pool), launched, more, slots, quanta, borrowed(configs)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _run(chip, table, pool, launched, more, slots, quanta, configs):
     config = configs[0]
     now = 0
     for index in range(len(chip.sms)):

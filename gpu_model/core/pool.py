@@ -12,7 +12,7 @@ from gpu_model.errors import GpuError
 from gpu_model.program import Program
 from gpu_model.trace import BlockTrace
 
-POOL_ENTRIES = 1 << 20  # read blocks until about this many trace entries are at hand
+POOL_ENTRIES = 1 << 20  # blocks are read ahead until they have about so many trace entries
 POOL_BLOCKS = 1 << 14
 _REGION_ALIGN = 1 << 21
 
@@ -92,7 +92,7 @@ class TracePool:
             warp["start"] -= offsets[0][block]
             warp["end"] -= offsets[0][block]
             part.warps = warp
-        self.pool = self._join(parts + self._read(sum(len(part.entries) for part in parts)))
+        self.pool = self._join(parts + self._read(sum(len(part.entries) for part in parts[len(kept) :])))
         self._move(chip, kept, offsets, self._offsets(self._parts))
         return records, len(kept)
 
@@ -131,6 +131,7 @@ class TracePool:
             subs["warp"][sm][mine] += (index - block) * self._warps
 
     def _read(self, entries: int) -> list[_Part]:
+        """Read blocks until about POOL_ENTRIES wait, those of `entries` included."""
         parts = []
         while self._next is not None and entries < POOL_ENTRIES and len(parts) < POOL_BLOCKS:
             parts.append(self._part(self._next))
