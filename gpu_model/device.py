@@ -78,16 +78,20 @@ class VirtualGPU:
         from triton.runtime import driver
 
         from gpu_model.triton_backend.driver import VirtualDriver
+        from gpu_model.triton_backend.source_lines import repaired
 
-        self._previous.append(driver._active)
+        lines = repaired()
+        self._previous.append((driver._active, lines))
         driver.set_active(VirtualDriver(self))
+        lines.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give Triton back the driver it had."""
         from triton.runtime import driver
 
-        driver._active = self._previous.pop()
+        driver._active, lines = self._previous.pop()
+        lines.__exit__(None, None, None)
 
     def __repr__(self) -> str:
         return f"VirtualGPU({self.spec.name!r}, timing={self.timing}, dots={self.dots})"
@@ -124,7 +128,7 @@ class VirtualGPU:
                 block_threads=launch.threads,
                 shared_bytes=launch.shared_bytes,
             )
-            self.seconds += timing.seconds
+            self.seconds += timing.microseconds * 1e-6
         else:
             execute(machine)
         record = LaunchRecord(

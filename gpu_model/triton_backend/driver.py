@@ -19,9 +19,14 @@ class VirtualDriver(triton_driver.DriverBase):
 
     def __init__(self, gpu: Any = None):
         from gpu_model.device import VirtualGPU
+        from gpu_model.triton_backend import source_lines
         from gpu_model.triton_backend.launcher import make_launcher
         from gpu_model.triton_backend.utilities import Utilities
 
+        # Triton 3.9 fuses multiply and add unless told otherwise and warns that this will change; keep its choice.
+        os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+        if gpu is None:
+            source_lines.install()
         self.gpu = gpu if gpu is not None else VirtualGPU(os.environ.get(GPU_VARIABLE, DEFAULT_GPU))
         self.utils = Utilities(self.gpu)
         self.launcher_cls = make_launcher(self.gpu)

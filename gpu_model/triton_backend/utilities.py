@@ -29,6 +29,8 @@ class Utilities:
     def load_binary(self, name: str, image: bytes, shared: int, device: int) -> tuple[Any, Any, int, int, int]:
         """Decode a cubin: (module, function, registers, spills, most threads a block).
 
+        There is no module to unload, so that a kernel may outlive the virtual GPU.
+
         Raises:
             UnsupportedInstruction: the kernel holds an instruction the machine does not model.
         """
@@ -36,7 +38,7 @@ class Utilities:
 
         program, cubin = decode(image)
         lower(program)
-        return program, (program, cubin), program.registers, 0, self.gpu.spec.limits.threads_per_block
+        return None, (program, cubin), program.registers, 0, self.gpu.spec.limits.threads_per_block
 
     def unload_module(self, module: Any) -> None:
         """Nothing to free."""
