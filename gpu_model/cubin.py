@@ -18,11 +18,9 @@ SUPPORTED_ARCHES = (75, 80, 86, 89, 90, 120)
 MAX_CUBIN_BYTES = 256 << 20
 _FORMAT_SIZED = 0x04  # the attribute's 16-bit value is the size of the data that follows
 _ATTRIBUTE_PARAM_CBANK = 0x0A
-_ATTRIBUTE_FRAME_SIZE = 0x11
 _ATTRIBUTE_MIN_STACK = 0x12
 _ATTRIBUTE_PARAMETER = 0x17
 _ATTRIBUTE_PARAMETER_V2 = 0x45
-_ATTRIBUTE_BARRIERS = 0x4C
 _ATTRIBUTE_REGISTERS = 0x2F
 
 
@@ -103,7 +101,7 @@ def _parameters(attributes: list[tuple[int, bytes]]) -> tuple[Parameter, ...]:
 
 
 def _scalar(attributes: list[tuple[int, bytes]], wanted: int, fmt: str, offset: int, default: int) -> int:
-    """Read one integer of an attribute of the kernel's own `.nv.info` section."""
+    """Read one integer of an attribute, or the default where the attribute is absent."""
     for attribute, data in attributes:
         if attribute == wanted and len(data) >= offset + struct.calcsize(fmt):
             return struct.unpack_from(fmt, data, offset)[0]
@@ -140,17 +138,17 @@ def _read(elf: ELFFile) -> Cubin:
         raise CubinError(f"code of kernel {kernel} is {len(code)} bytes, expected a positive multiple of 16")
     attributes = _attributes(info.data())
     general = elf.get_section_by_name(".nv.info")
-    frame = _scalar(_attributes(general.data()) if general else [], _ATTRIBUTE_MIN_STACK, "<I", 4, 0)
+    resources = _attributes(general.data()) if general else []
     shared = elf.get_section_by_name(f".nv.shared.{kernel}")
     return Cubin(
         kernel=kernel,
         arch=arch,
         code=code,
-        registers=text.header["sh_info"] >> 24,
+        registers=_scalar(resources, _ATTRIBUTE_REGISTERS, "<I", 4, 0) or text.header["sh_info"] >> 24,
         parameter_base=_scalar(attributes, _ATTRIBUTE_PARAM_CBANK, "<H", 4, 0x160),
         parameters=_parameters(attributes),
         shared_bytes=shared.header["sh_size"] if shared else 0,
-        local_bytes=frame,
+        local_bytes=_scalar(resources, _ATTRIBUTE_MIN_STACK, "<I", 4, 0),
         constants=_constant_banks(elf, kernel),
     )
 

@@ -19,6 +19,7 @@ from gpu_model.program import INSTRUCTION_BYTES, TRUE_PREDICATE, ZERO_REGISTER, 
 ALL = 0xFFFFFFFF
 FLOAT_SIGN = 0x80000000
 HALF_SIGNS = 0x80008000
+NARROW = {"U8": "<B", "S8": "<b", "U16": "<H", "S16": "<h"}  # widths of a constant load below a word
 _ZERO_WORDS = 8  # the widest operand, 256 bits
 _PREDICATES = (Operand.PREDICATE, Operand.UNIFORM_PREDICATE)
 
@@ -27,8 +28,8 @@ _PREDICATES = (Operand.PREDICATE, Operand.UNIFORM_PREDICATE)
 class ConstantArea:
     """Rows that hold immediates and constant-bank words, the same in every lane.
 
-    An entry is ("immediate", value) or ("constant", bank, byte offset) for each 32-bit row, so that the
-    micro-ops are independent of a launch's parameters.
+    An entry is ("immediate", value) or ("constant", bank, byte offset, struct format) for each 32-bit row, so
+    that the micro-ops are independent of a launch's parameters.
     """
 
     entries: list[tuple] = field(default_factory=list)
@@ -139,8 +140,15 @@ class Emit:
             if index >= 0 or int(operand["uniform"]) >= 0:
                 raise self.fail("a constant-bank operand indexed by a register")
             bank = int(operand["bank"])
-            return ~self.area.row(*[("constant", bank, value + 4 * word) for word in range(words)])
+            return ~self.area.row(*[("constant", bank, value + 4 * word, "<I") for word in range(words)])
         raise self.fail(f"source of kind {Operand(int(kind)).name.lower()}")
+
+    def narrow_constant(self, column: Column, operand: np.void, width: str) -> None:
+        """Point a source column at 8 or 16 bits of a constant bank, zero- or sign-extended."""
+        if operand["kind"] != Operand.CONSTANT or operand["index"] >= 0 or operand["uniform"] >= 0:
+            raise self.fail("expected a constant-bank word at a fixed offset")
+        entry = ("constant", int(operand["bank"]), int(operand["value"]), NARROW[width])
+        self.out[column] = ~self.area.row(entry)
 
     def integer(self, column: Column, operand: np.void, words: int = 1) -> int:
         """Source read as an integer; returns 1 if it is negated (two's complement needs the 1 added)."""

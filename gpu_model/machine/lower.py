@@ -24,7 +24,7 @@ class Code:
 
     Attributes:
         microops: int64[instructions, columns].
-        constants: word of each row of the constant area: ("immediate", value) or ("constant", bank, offset).
+        constants: word of each row of the constant area: ("immediate", value) or ("constant", bank, offset, format).
         frame_bytes: bytes of one warp's frame.
     """
 
@@ -89,11 +89,11 @@ def constant_area(code: Code, banks: dict[int, bytes], kernel: str) -> np.ndarra
     return area
 
 
-def _constant_word(banks: dict[int, bytes], bank: int, offset: int, kernel: str) -> int:
+def _constant_word(banks: dict[int, bytes], bank: int, offset: int, form: str, kernel: str) -> int:
     data = banks.get(bank, b"")
-    if not 0 <= offset <= len(data) - 4:
+    if not 0 <= offset <= len(data) - struct.calcsize(form):
         raise LaunchError(f"kernel {kernel} reads c[{bank:#x}][{offset:#x}], but that bank has {len(data)} bytes")
-    return struct.unpack_from("<I", data, offset)[0]
+    return struct.unpack_from(form, data, offset)[0] & 0xFFFFFFFF
 
 
 def unsupported(program: Program) -> list[UnsupportedInstruction]:

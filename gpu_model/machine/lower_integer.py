@@ -1,7 +1,7 @@
 """Lowering of integer, move and predicate instructions."""
 
 from gpu_model.machine import exchange, integer, predicates
-from gpu_model.machine.emit import Emit
+from gpu_model.machine.emit import NARROW, Emit
 from gpu_model.machine.floating import AND, OR, XOR
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
@@ -16,11 +16,14 @@ _WIDTH_NAMES = ("U32", "S32", "U64", "S64")
 
 
 def mov(e: Emit) -> None:
-    """MOV, UMOV, ULDC: copy a word, or two with .64."""
-    e.known("64", "U32")
+    """MOV, UMOV, LDC, ULDC: copy a word, or two with .64; loads from constant banks also 8 and 16 bits."""
+    e.known("64", "U32", *NARROW)
     words = 2 if "64" in e.modifiers else 1
     e.destination(words)
-    e.source(C.A, e.take(), words)
+    if narrow := next((name for name in e.ordered if name in NARROW), None):
+        e.narrow_constant(C.A, e.take(), narrow)
+    else:
+        e.source(C.A, e.take(), words)
     if e.operands and e.immediate() & 0xF != 0xF:  # MOV's byte mask
         raise e.fail("a MOV that writes some bytes only")
     e.op(Op.MOV, m0=words)
@@ -336,7 +339,7 @@ def redux(e: Emit) -> None:
 
 
 LOWERINGS = {
-    "MOV": mov, "UMOV": mov, "ULDC": mov,
+    "MOV": mov, "UMOV": mov, "LDC": mov, "ULDC": mov,
     "IADD3": iadd3, "UIADD3": iadd3,
     "IMAD": imad, "UIMAD": imad,
     "LEA": lea, "ULEA": lea,

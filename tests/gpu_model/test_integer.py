@@ -71,7 +71,7 @@ def test_one_word_operations(text, expected):
         ("SHF.L.U32 R40, R10, R11, RZ", lambda a, s, c: a << min(s, 32)),
         ("SHF.R.U32.HI R40, RZ, R11, R10", lambda a, s, c: a >> min(s, 32)),
         ("SHF.R.S32.HI R40, RZ, R11, R10", lambda a, s, c: signed(a) >> min(s, 32)),
-        ("SHF.L.U64.HI R40, R10, R11, R12", lambda a, s, c: (((c << 32 | a) << min(s, 64)) >> 32)),
+        ("SHF.L.U64.HI R40, R10, R11, R12", lambda a, s, c: ((c << 32 | a) << min(s, 64)) >> 32),
         ("SHF.R.U64 R40, R10, R11, R12", lambda a, s, c: (c << 32 | a) >> min(s, 64)),
         ("SHF.L.W.U32 R40, R10, R11, RZ", lambda a, s, c: a << (s & 31)),
         ("SHF.L.U32.HI R40, R10, R11, R12", lambda a, s, c: ((c << 32 | a) << min(s, 32)) >> 32),
@@ -159,7 +159,9 @@ COMPARE = {
 @pytest.mark.parametrize("name", COMPARE)
 @pytest.mark.parametrize("kind", ["", ".U32"])
 def test_isetp(name, kind):
-    got = run(f"ISETP.{name}{kind}.AND P1, P2, R10, R11, PT\nSEL R40, 0x1, RZ, P1\nSEL R41, 0x1, RZ, P2", A, B, outputs=2)
+    got = run(
+        f"ISETP.{name}{kind}.AND P1, P2, R10, R11, PT\nSEL R40, 0x1, RZ, P1\nSEL R41, 0x1, RZ, P2", A, B, outputs=2
+    )
     holds = COMPARE[name](A, B) if kind else COMPARE[name](A.view(np.int32), B.view(np.int32))
     assert got[0].tolist() == holds.astype(int).tolist()
     assert got[1].tolist() == (~holds).astype(int).tolist()

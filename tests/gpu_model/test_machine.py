@@ -183,7 +183,9 @@ def test_trace_has_every_warp_in_program_order():
     assert trace.address[load].tolist() == [source.ctypes.data + 4 * lane for lane in range(32)]
     assert trace.mask[8] == 0xFFFFFFFF
     assert trace.mask[18] == 0xFF
-    assert trace.address[store].tolist() == [result.ctypes.data + 4 * (32 + lane) if lane < 8 else -1 for lane in range(32)]
+    assert trace.address[store].tolist() == [
+        result.ctypes.data + 4 * (32 + lane) if lane < 8 else -1 for lane in range(32)
+    ]
     assert machine.instructions == 40
 
 

@@ -1,0 +1,88 @@
+"""Decoding cubins, and refusing what is not one."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpu_model.cubin import read_cubin
+from gpu_model.decode import decode
+from gpu_model.errors import CubinError
+
+
+@pytest.mark.parametrize("arch", [75, 80, 86, 89, 90, 120])
+def test_every_architecture_decodes(arch, compile_for):
+    program, cubin = decode(compile_for(arch))
+    assert (program.arch, program.name) == (arch, "_add_kernel")
+    assert [p.size for p in cubin.parameters] == [8, 8, 8, 4, 8, 8]  # three pointers, n, two scratch pointers
+    assert {"LDG", "STG", "EXIT", "FADD"} <= set(program.rows["opcode"])
+    assert program.rows["pc"].tolist() == list(range(0, 16 * len(program), 16))
+    assert (program.rows["stall"] <= 15).all()
+    assert 8 <= program.registers <= 255
+
+
+def test_control_bits_protect_loads(cubin):
+    """Every load names a counter, and someone waits for it."""
+    program, _ = decode(cubin)
+    loads = program.rows[program.rows["opcode"] == "LDG"]
+    counters = set(loads["write_counter"].tolist())
+    assert 7 not in counters
+    waited = np.bitwise_or.reduce(program.rows["wait_mask"])
+    assert all(waited >> counter & 1 for counter in counters)
+
+
+def test_source_lines_point_at_the_kernel(cubin):
+    program, _ = decode(cubin)
+    loads = np.flatnonzero(program.rows["opcode"] == "LDG")
+    assert all("conftest.py" in program.where(row) for row in loads)
+
+
+def test_foreign_and_truncated_files_are_named(cubin):
+    for image, message in (
+        (b"", "corrupt or truncated"),
+        (b"\x7fELF", "corrupt or truncated"),
+        (b"MZ" + bytes(100), "corrupt or truncated"),
+        (cubin[:200], "corrupt or truncated"),
+        (Path(sys.executable).resolve().read_bytes(), "expected EM_CUDA"),
+    ):
+        with pytest.raises(CubinError, match=message):
+            decode(image)
+
+
+def test_unknown_architecture_is_named(cubin):
+    image = bytearray(cubin)
+    image[48] = 53  # e_flags, low byte
+    with pytest.raises(CubinError, match="cubin is for sm_53; known architectures: sm_75"):
+        decode(bytes(image))
+
+
+def test_mutated_cubins_never_crash_the_reader(cubin):
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(3000):
+        image = bytearray(cubin)
+        for position in rng.integers(0, len(image), rng.integers(1, 8)):
+            image[position] = rng.integers(0, 256)
+        try:
+            read_cubin(bytes(image[: rng.integers(1, len(image) + 1)] if rng.random() < 0.3 else image))
+        except CubinError:
+            refused += 1
+    assert refused > 0
+
+
+def test_mutated_code_decodes_or_is_refused(cubin):
+    """nvdisasm sees damaged instructions: a Program or a CubinError, nothing else."""
+    code = read_cubin(cubin).code
+    offset = cubin.index(code)
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        image = bytearray(cubin)
+        for position in offset + rng.integers(0, len(code), 12):
+            image[position] = rng.integers(0, 256)
+        try:
+            program, _ = decode(bytes(image))
+        except CubinError as error:
+            assert str(error)
+        else:
+            assert len(program) == len(code) // 16

@@ -1,0 +1,151 @@
+"""The virtual GPU as Triton sees it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import triton
+import triton.language as tl
+from triton.runtime import driver
+
+from gpu_model import VirtualGPU
+from gpu_model.errors import LaunchError, UnsupportedInstruction
+from hw.gpu_spec import GpuSpecError
+
+
+@triton.jit
+def mixed(x_ptr, out_ptr, i8: tl.int8, i64, half: tl.float16, single, flag, pair, BLOCK: tl.constexpr):
+    index = tl.arange(0, BLOCK)
+    value = tl.load(x_ptr + index).to(tl.float64) + i8 + i64 + half + single + pair[0] * pair[1]
+    tl.store(out_ptr + index, tl.where(flag, value, -value))
+
+
+@triton.jit
+def programs(out_ptr):
+    x, y, z = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    nx, ny = tl.num_programs(0), tl.num_programs(1)
+    tl.store(out_ptr + x + nx * (y + ny * z), x + 100 * y + 10000 * z)
+
+
+@triton.jit
+def asks_for_atomics(x_ptr):
+    tl.atomic_add(x_ptr, 1.0)
+
+
+def test_arguments_of_every_kind():
+    x, out = torch.arange(128, dtype=torch.float32), torch.zeros(128, dtype=torch.float64)
+    with VirtualGPU("rtx_a6000"):
+        mixed[(1,)](x, out, -3, 1 << 40, 0.5, 0.25, False, (2, 3.0), BLOCK=128)
+    assert torch.equal(out, -(x.double() - 3 + (1 << 40) + 0.5 + 0.25 + 6))
+
+
+def test_grid_coordinates():
+    out = torch.zeros(2 * 3 * 4, dtype=torch.int32)
+    with VirtualGPU("rtx_a6000") as gpu:
+        programs[(2, 3, 4)](out)
+    want = [x + 100 * y + 10000 * z for z in range(4) for y in range(3) for x in range(2)]
+    assert out.tolist() == want
+    assert (gpu.launches[0].grid, gpu.launches[0].kernel) == ((2, 3, 4), "programs")
+
+
+def test_empty_grid_runs_nothing():
+    out = torch.zeros(1, dtype=torch.int32)
+    with VirtualGPU("rtx_a6000") as gpu:
+        programs[(0, 1, 1)](out)
+    assert sum(record.instructions for record in gpu.launches) == 0
+
+
+def test_views_and_offsets():
+    base = torch.zeros(64)
+    out = torch.zeros(16, dtype=torch.float64)
+    base[16:32] = 1.0
+    with VirtualGPU("rtx_a6000"):
+        mixed[(1,)](base[16:], out, 0, 0, 0.0, 0.0, True, (0, 0.0), BLOCK=16)
+    assert out.tolist() == [1.0] * 16
+
+
+def test_the_driver_before_comes_back():
+    before = driver._active
+    with VirtualGPU("rtx_a6000"):
+        assert driver.active.get_active_torch_device() == torch.device("cpu")
+        target = driver.active.get_current_target()
+        assert (target.backend, target.arch, target.warp_size) == ("cuda", 86, 32)
+    assert driver._active is before
+
+
+def test_tensors_elsewhere_are_refused():
+    with VirtualGPU("rtx_a6000"), pytest.raises(LaunchError, match=r"argument out_ptr is a tensor on meta, .* CPU"):
+        programs[(1,)](torch.zeros(4, dtype=torch.int32, device="meta"))
+
+
+def test_grid_limits_are_named():
+    with VirtualGPU("rtx_a6000"), pytest.raises(LaunchError, match="grid y is 70000, legal 0 to 65535"):
+        programs[(1, 70000)](torch.zeros(4, dtype=torch.int32))
+
+
+def test_unsupported_opcode_is_named_before_anything_runs():
+    x = torch.zeros(1)
+    with VirtualGPU("rtx_a6000"), pytest.raises(UnsupportedInstruction) as caught:
+        asks_for_atomics[(1,)](x)
+    message = str(caught.value)
+    for word in ("kernel asks_for_atomics", "PC 0x", "test_device.py:", "sm_86", "ATOM"):
+        assert word in message, message
+    assert x.item() == 0
+
+
+def test_timing_is_deterministic_and_advances_the_clock():
+    out = torch.zeros(24, dtype=torch.int32)
+    cycles = []
+    for _ in range(2):
+        with VirtualGPU("rtx_a6000", timing=True) as gpu:
+            programs[(2, 3, 4)](out)
+        timing = gpu.launches[0].timing
+        cycles.append(timing.cycles)
+        assert gpu.seconds == pytest.approx(timing.cycles / timing.clock_mhz * 1e-6)
+    assert cycles[0] == cycles[1] > 0
+
+
+def test_events_need_timing():
+    with VirtualGPU("rtx_a6000"), pytest.raises(LaunchError, match="timing=True"):
+        driver.active.get_device_interface().Event(enable_timing=True)
+
+
+def test_unknown_gpu_is_named():
+    with pytest.raises(GpuSpecError, match="rtx_a6000"):
+        VirtualGPU("rtx_nothing")
+
+
+SCRIPT = """
+import torch, triton, triton.language as tl
+@triton.jit
+def double(x_ptr, n, BLOCK: tl.constexpr):
+    index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x_ptr + index, 2 * tl.load(x_ptr + index, mask=index < n), mask=index < n)
+DEVICE = triton.runtime.driver.active.get_active_torch_device()
+x = torch.arange(1000, device=DEVICE)
+double[(8,)](x, 1000, BLOCK=128)
+print(int(x.sum()), DEVICE)
+"""
+
+
+def test_an_untouched_script_by_environment(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    environment = {**os.environ, "TRITON_DEFAULT_BACKEND": "warptree"}
+    done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [str(999 * 1000), "cpu"], done.stderr
+    assert done.stderr == ""
+
+
+def test_results_do_not_depend_on_timing():
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=128).astype(np.float32))
+    results = []
+    for timing in (False, True):
+        out = torch.zeros(128, dtype=torch.float64)
+        with VirtualGPU("rtx_a6000", timing=timing):
+            mixed[(1,)](x, out, 1, 2, 3.0, 4.0, True, (5, 6.0), BLOCK=128)
+        results.append(out)
+    assert torch.equal(*results)
