@@ -113,8 +113,8 @@ def _chains(operands: HmmaOperands) -> list[list[int]]:
 
 def _dots(operands: HmmaOperands, chains: np.ndarray, core: TensorCore) -> Dots:
     a, b = (_along_k(side[chains]) for side in (operands.a, operands.b))
-    values = [decode_to_float(codes, operands.element).astype(np.float32) for codes in (a, b)]
-    return Dots(*values, tensor_core_sums(a, b, operands.element, core))
+    left, right = (decode_to_float(codes, operands.element).astype(np.float32) for codes in (a, b))
+    return Dots(left, right, tensor_core_sums(a, b, operands.element, core))
 
 
 def _along_k(pieces: np.ndarray) -> np.ndarray:

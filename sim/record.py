@@ -1,6 +1,5 @@
 """Run Triton code on a virtual GPU and keep what the reports need: programs, timings, tensor-core operands."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,9 +16,6 @@ from sim.accuracy import measurable
 from sim.console import Stage
 from sim.dots import Dots, collect_dots, unpack_fragments
 from sim.results import LaunchResult
-
-# Triton 3.9 fuses multiply and add unless told otherwise and warns that this will change; keep its choice.
-os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
 
 HMMA_PER_RUN = 4096  # instructions whose operands are kept, 7 MiB
 GENERATIONS = {75: "turing", 80: "ampere", 86: "ampere", 87: "ampere", 89: "ada", 90: "hopper", 120: "blackwell"}

@@ -116,20 +116,20 @@ def _bytes(run: RunResult) -> str:
 
 def _lines(run: RunResult) -> str:
     frame = lines_frame(run)
-    if frame.empty:
-        return ""
-    totals = frame.groupby(["file", "line"], as_index=False)[["issued", "warp_cycles"]].sum()
-    totals = totals.sort_values("warp_cycles", ascending=False)
-    everything = float(totals["warp_cycles"].sum()) or 1.0
+    waited: Counter[tuple[str, int]] = Counter()
+    issued: Counter[tuple[str, int]] = Counter()
+    columns = ("file", "line", "warp_cycles", "issued")
+    for file, line, warp_cycles, count in zip(*(frame[name].tolist() for name in columns), strict=True):
+        waited[file, line] += warp_cycles
+        issued[file, line] += count
     rows = []
-    for row in totals.head(MAX_LINES).itertuples():
-        share = 100 * float(row.warp_cycles) / everything  # pyright: ignore[reportArgumentType]
+    for (file, line), warp_cycles in waited.most_common(MAX_LINES):
+        share = 100 * warp_cycles / waited.total()
         bar = Html(f'<span class="bar" style="width:{1.4 * share:.1f}px"></span> {share:.1f} %')
-        place = f"{Path(str(row.file)).name}:{row.line}" if row.line else "no line"
-        text = linecache.getline(str(row.file), int(row.line)).strip()  # pyright: ignore[reportArgumentType]
-        rows.append((bar, int(row.issued), place, text))  # pyright: ignore[reportArgumentType]
-    columns = ("share of warp-cycles", "warp-instr", "line", "source")
-    return f"<h2>Which lines cost it</h2>{table(columns, rows, code=('source',))}"
+        place = f"{Path(file).name}:{line}" if line else "no line"
+        rows.append((bar, issued[file, line], place, linecache.getline(file, line).strip()))
+    titles = ("share of warp-cycles", "warp-instr", "line", "source")
+    return f"<h2>Which lines cost it</h2>{table(titles, rows, code=('source',))}"
 
 
 def _residency(run: RunResult) -> str:

@@ -56,12 +56,12 @@ def _launch_events(program: Program, timing: Timing, origin: int) -> Iterator[di
             yield _slice(str(program.rows[row]["opcode"]), warp, origin + int(issue["cycle"]), 1, arguments)
 
 
-def _slice(name: str, warp: np.void, start: int, cycles: int, arguments: dict[str, Any]) -> dict[str, Any]:
+def _slice(name: str, warp: np.ndarray | np.void, start: int, cycles: int, arguments: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "ph": "X", "ts": start, "dur": cycles, "pid": int(warp["sm"]), "tid": _track(warp),
             "args": arguments}  # fmt: skip
 
 
-def _track(warp: np.void) -> int:
+def _track(warp: np.ndarray | np.void) -> int:
     return int(warp["sub_core"]) * 64 + int(warp["slot"]) + 1
 
 
