@@ -264,7 +264,7 @@ def open_if_complete(sm, slot, barrier, cycle, config):
 def check_registers(sub, index, local, op, cycle, account_, warp):
     """Report a consumer that issues before its producer's latency is over; returns hazards found."""
     ready = account_.ready[index * 16 + local]
-    extra = 0 if op.path == _FIXED else 1  # results are not forwarded to the variable-latency path
+    extra = 1 if op.path == _MEMORY else 0  # results are not forwarded to the memory unit
     found = 0
     for i in range(op.reads):
         register = op.read_register[i]

@@ -139,6 +139,7 @@ def _lower_action(out: np.void, row: np.void) -> None:
         out["barrier"] = operands[0]["value"] & 15 if operands[0]["kind"] == Operand.IMMEDIATE else 0
     elif opcode == "LDGDEPBAR":
         out["action"] = Action.LDGDEPBAR
+        out["wait_reason"] = StallReason.GLOBAL_MEMORY
     elif opcode == "LDGSTS":
         out["action"] = Action.LDGSTS
     elif opcode == "MEMBAR":

@@ -41,6 +41,7 @@ def enqueue(sub, row, access, local, group, start):
     sub.queue_row[tail] = row
     sub.queue_access[tail] = access
     sub.queue_local[tail] = local
+    sub.queue_generation[tail] = sub.generation[local]
     sub.queue_group[tail] = group
     sub.queue_start[tail] = start
     sub.queue_ready[tail] = NEVER
@@ -74,8 +75,8 @@ def start_read(sm, sub, sub_index, table, cycle, config):
     sub.queue_ready[entry] = enter
     sub.queue_started += 1
     if op.war_from == WAR_FROM_START and op.read_counter >= 0:
-        local = sub.queue_local[entry]
-        push(sm, cycle + op.war, RELEASE, warp_data(sub_index, local, sub.generation[local], op.read_counter))
+        data = warp_data(sub_index, sub.queue_local[entry], sub.queue_generation[entry], op.read_counter)
+        push(sm, cycle + op.war, RELEASE, data)
 
 
 @njit(cache=True, nogil=True)
@@ -119,12 +120,12 @@ def _wake_queue_waiters(sub, cycle):
 @njit(cache=True, nogil=True)
 def _perform(sm, sub, index, entry, op, memory, cycle, config):
     """Look up L1 or shared memory, take the acceptance point, and schedule what comes back."""
-    local = sub.queue_local[entry]
+    local, generation = sub.queue_local[entry], sub.queue_generation[entry]
     if op.war_from == WAR_FROM_ACCEPT:
         # Nothing comes back from a store, so a write counter, if it names one, goes with the read.
         for counter in (op.read_counter, op.write_counter):
             if counter >= 0:
-                push(sm, cycle + op.war, RELEASE, warp_data(index, local, sub.generation[local], counter))
+                push(sm, cycle + op.war, RELEASE, warp_data(index, local, generation, counter))
     request = _new_request(sm, sub, index, entry) if op.loads else -1
     occupancy, extra, late, first = config.accept_interval, 0, cycle, sm.message_count
     if sub.queue_access[entry] >= 0:
@@ -177,12 +178,11 @@ def _new_request(sm, sub, index, entry):
     request = 0
     while sm.request_used[request]:
         request += 1
-    local = sub.queue_local[entry]
     sm.request_used[request] = 1
     sm.request_count += 1
     sm.request_sub[request] = index
-    sm.request_local[request] = local
-    sm.request_generation[request] = sub.generation[local]
+    sm.request_local[request] = sub.queue_local[entry]
+    sm.request_generation[request] = sub.queue_generation[entry]
     sm.request_row[request] = sub.queue_row[entry]
     sm.request_group[request] = sub.queue_group[entry]
     return request

@@ -110,7 +110,6 @@ MEMORY_OPCODES = MappingProxyType(
 # Issue distance to a fixed-latency consumer where it is not the unit's.
 LATENCY_OF = MappingProxyType(
     {
-        "FMNMX": 5,
         "IDP": 5,
         "HMNMX2": 5,
         "F2FP": 5,

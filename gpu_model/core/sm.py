@@ -76,7 +76,7 @@ def write_back(sm, subs, table, request, cycle, config, account_):
         return
     if config.check_hazards:
         for i in range(op.writes):
-            account_.ready[index * LOCALS + local, op.write_register + i] = cycle
+            account_.ready[index * LOCALS + local, op.write_register + i] = cycle - 1
     if op.write_counter >= 0:
         release(sub, local, op.write_counter, cycle)
     if op.war_from == 2 and op.read_counter >= 0:

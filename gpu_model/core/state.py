@@ -60,6 +60,7 @@ SUB = np.dtype(
         ("queue_row", "i8", (QUEUE,)),
         ("queue_access", "i8", (QUEUE,)),
         ("queue_local", "i8", (QUEUE,)),
+        ("queue_generation", "i8", (QUEUE,)),  # of its warp, which may be gone before the entry is
         ("queue_group", "i8", (QUEUE,)),  # LDGSTS group, or -1
         ("read_ring", "i8", (2, READ_RING)),  # cycle * 64 + ports taken
         ("write_ring", "i8", (2, WRITE_RING)),
