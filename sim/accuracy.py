@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from hw.evaluate import evaluate_gemm
 from hw.mac import MacSpec
 from hw.presets import hybrid_mac
+from hw.reduction_tree import ReductionTree
 from mx_formats.block import BlockFormat
 from mx_formats.error import qsnr_db
-from mx_formats.quantize import dequantize, quantize
+from mx_formats.quantize import Quantized, dequantize, quantize
 from sim.dots import Dots
-from sim.mac_run import sum_on_mac
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,30 @@ def evaluate_format(dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: i
     Raises:
         ValueError: no dots, or M outside what the element allows.
     """
-    spec = MacSpec(block.element, mantissa_bits)
+    tree = hybrid_mac(MacSpec(block.element, mantissa_bits))
     exact = _pooled(dots, lambda group: _products(group.a, group.b))
     tensor_core = _pooled(dots, lambda group: group.tensor_core)
     quantized = [(quantize(group.a, block), quantize(group.b, block)) for group in dots]
     cast = np.concatenate([_products(dequantize(a), dequantize(b)).ravel() for a, b in quantized])
-    tree = np.concatenate([sum_on_mac(spec, a, b).ravel() for a, b in quantized]).astype(np.float64)
+    summed = np.concatenate([tree_sums(tree, a, b).ravel() for a, b in quantized]).astype(np.float64)
     return FormatAccuracy(
         format=block.name,
-        tree=hybrid_mac(spec).name,
+        tree=tree.name,
         dots=exact.size,
         products=sum(group.count * group.length for group in dots),
-        qsnr_db=qsnr_db(exact, tree),
+        qsnr_db=qsnr_db(exact, summed),
         cast_qsnr_db=qsnr_db(exact, cast),
         tensor_core_qsnr_db=qsnr_db(exact, tensor_core),
-        max_abs_err=_largest(tree - exact),
-        max_abs_err_tensor_core=_largest(tree - tensor_core),
-        max_abs_err_tree=_largest(tree - cast),
+        max_abs_err=_largest(summed - exact),
+        max_abs_err_tensor_core=_largest(summed - tensor_core),
+        max_abs_err_tree=_largest(summed - cast),
     )
+
+
+def tree_sums(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarray:
+    """Every dot product of each tile, from +0 in order of k: [n, 16, K] and [n, 8, K] to float32[n, 16, 8]."""
+    tiles = [[Quantized(*tile, side.format) for tile in zip(side.codes, side.scales, strict=True)] for side in (a, b)]
+    return np.stack([evaluate_gemm(tree, *pair) for pair in zip(*tiles, strict=True)])
 
 
 def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Progress for people: a live spinner on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,10 +39,13 @@ class Console:
         self.line(f"  {name:<9} {text}")
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Stage]:
-        """Show that `name` is under way; print its outcome and wall time when it ends."""
+    def stage(self, name: str, live: bool = True) -> Iterator[Stage]:
+        """Show that `name` is under way; print its outcome and wall time when it ends.
+
+        A live display takes over stdout, so it is not for a stage in which a user's script prints.
+        """
         start = time.perf_counter()
-        if self._rich.is_terminal and sys.stderr.isatty():
+        if live and self._rich.is_terminal:
             with self._rich.status(name) as status:
                 stage = Stage(lambda text: status.update(f"{name}: {text}"))
                 yield stage

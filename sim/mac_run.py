@@ -1,4 +1,4 @@
-"""Dot products cycle by cycle on the hybrid MAC's model: the results, and the cycles themselves as RTL vectors."""
+"""A run's dot products cycle by cycle on the hybrid MAC's model: input for the RTL, and what it must answer."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,8 +12,6 @@ from mx_formats.quantize import Quantized, quantize
 from rtl.cosim import MacVectors
 from sim.dots import Dots
 
-FLOAT32_MANTISSA = 23
-
 
 class Cycle(NamedTuple):
     """What the MAC takes in one cycle of N dot products: codes uint8[N, lanes], scale codes uint8[N]."""
@@ -22,24 +20,6 @@ class Cycle(NamedTuple):
     b: np.ndarray
     xa: np.ndarray
     xb: np.ndarray
-
-
-def sum_on_mac(spec: MacSpec, a: Quantized, b: Quantized) -> np.ndarray:
-    """Every dot product of each tile, from +0, products in order of k.
-
-    Args:
-        spec: the MAC's mode; its element is that of both operands.
-        a: codes uint8[n, 16, K], blocks along K.
-        b: codes uint8[n, 8, K].
-
-    Returns:
-        float32[n, 16, 8], the accumulator's value: exact, as it has float32's exponent and no more mantissa.
-    """
-    shape = (a.codes.shape[0], a.codes.shape[1], b.codes.shape[1])
-    accumulator = np.zeros(int(np.prod(shape)), np.uint32)
-    for cycle in _cycles(spec, a, b):
-        accumulator = mac.step(spec, *cycle, accumulator)
-    return (accumulator << np.uint32(FLOAT32_MANTISSA - spec.mantissa_bits)).view(np.float32).reshape(shape)
 
 
 def mac_vectors(dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: int, at_least: int) -> MacVectors:
@@ -68,8 +48,8 @@ def _vectors(dots: Dots, block: BlockFormat, spec: MacSpec, at_least: int) -> tu
     cycles = dots.length // spec.lanes
     chosen = np.linspace(0, dots.count - 1, -(-at_least // cycles)).astype(np.int64)
     tile, row, column = np.unravel_index(chosen, dots.tensor_core.shape)
-    a = quantize(dots.a[tile, row][:, None], block)
-    b = quantize(dots.b[tile, column][:, None], block)
+    a = quantize(dots.a[tile, row], block)
+    b = quantize(dots.b[tile, column], block)
     accumulator, steps = np.zeros(len(chosen), np.uint32), []
     for index, cycle in enumerate(_cycles(spec, a, b)):
         accumulator = mac.step(spec, *cycle, accumulator)
@@ -79,13 +59,7 @@ def _vectors(dots: Dots, block: BlockFormat, spec: MacSpec, at_least: int) -> tu
 
 
 def _cycles(spec: MacSpec, a: Quantized, b: Quantized) -> Iterator[Cycle]:
-    n, rows, length = a.codes.shape
-    columns = b.codes.shape[1]
-    for k in range(0, length, spec.lanes):
-        block = k // a.format.block_size
-        codes_a = np.broadcast_to(a.codes[:, :, None, k : k + spec.lanes], (n, rows, columns, spec.lanes))
-        codes_b = np.broadcast_to(b.codes[:, None, :, k : k + spec.lanes], (n, rows, columns, spec.lanes))
-        scales_a = np.broadcast_to(a.scales[:, :, None, block], (n, rows, columns))
-        scales_b = np.broadcast_to(b.scales[:, None, :, block], (n, rows, columns))
-        yield Cycle(codes_a.reshape(-1, spec.lanes), codes_b.reshape(-1, spec.lanes),
-                    scales_a.reshape(-1), scales_b.reshape(-1))  # fmt: skip
+    """What each cycle of N dot products takes, from operands of shape [N, K]."""
+    for k in range(0, a.codes.shape[1], spec.lanes):
+        lanes, block = slice(k, k + spec.lanes), k // a.format.block_size
+        yield Cycle(a.codes[:, lanes], b.codes[:, lanes], a.scales[:, block], b.scales[:, block])

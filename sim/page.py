@@ -62,9 +62,10 @@ class Html(str):
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], code: Sequence[str] = ()) -> str:
-    """A table; numbers are right-aligned and grouped, columns named in `code` keep their spaces."""
+    """A table; columns of numbers (or "" for none) are right-aligned, those named in `code` keep their spaces."""
     rows = [list(row) for row in rows]
-    numeric = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    numeric = [bool(rows) and all(row[i] == "" or isinstance(row[i], int | float) for row in rows)
+               for i in range(len(columns))]  # fmt: skip
     head = "".join(_cell("th", name, "number" if n else "") for name, n in zip(columns, numeric, strict=True))
     kinds = ["number" if n else "code" if c in code else "" for c, n in zip(columns, numeric, strict=True)]
     body = "".join(

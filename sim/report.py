@@ -107,9 +107,8 @@ def _bytes(run: RunResult) -> str:
     for launch in run.launches:
         total.update(launch.timing.traffic_bytes)
     levels = dict.fromkeys(name.rsplit("_", 1)[0] for name in total)
-    rows = [
-        (LEVELS.get(level, level), *(total[f"{level}_{way}"] for way in ("read", "hit", "write"))) for level in levels
-    ]
+    ways = ("read", "hit", "write")
+    rows = [(LEVELS.get(level, level), *(total.get(f"{level}_{way}", "") for way in ways)) for level in levels]
     columns = ("level", "read", "of that, found there", "written")
     return f"<h2>What moved, in bytes</h2><p>All launches together.</p>{table(columns, rows)}"
 

@@ -29,7 +29,7 @@ def run_and_report(
     """
     gpu = load_gpu(gpu_name)
     make_folder(folder)
-    with console.stage("run") as stage:
+    with console.stage("run", live=False) as stage:
         status, recording = record(lambda: run_script(script, arguments), gpu, stage)
         stage.done(f"{len(recording.launches)} launches, {recording.instructions:,} warp-instructions")
     if not recording.launches:

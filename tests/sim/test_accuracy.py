@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from hw.mac import MacSpec
-from hw.presets import TENSOR_CORES
+from hw.presets import TENSOR_CORES, hybrid_mac
 from mx_formats.block import BLOCK_FORMATS, MXFP4, MXFP8_E4M3, MXINT8
 from mx_formats.element import FP16
 from mx_formats.quantize import quantize
-from sim.accuracy import evaluate_format, measurable
+from sim.accuracy import evaluate_format, measurable, tree_sums
 from sim.dots import Dots, tensor_core_sums
-from sim.mac_run import mac_vectors, sum_on_mac
+from sim.mac_run import mac_vectors
 
 AMPERE = TENSOR_CORES["ampere", FP16]
 FORMATS = tuple(BLOCK_FORMATS.values())
@@ -81,7 +81,7 @@ def test_vectors_are_whole_dots_that_end_in_the_models_results(block) -> None:
     ends = np.append(np.flatnonzero(vectors.clear)[1:], n) - 1
     patterns = set()
     for group in dots:
-        sums = sum_on_mac(spec, quantize(group.a, block), quantize(group.b, block))
+        sums = tree_sums(hybrid_mac(spec), quantize(group.a, block), quantize(group.b, block))
         patterns |= set((sums.view(np.uint32) >> 7).ravel().tolist())
     assert set(vectors.expected[ends].tolist()) <= patterns
     assert len(ends) > 50
