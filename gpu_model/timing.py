@@ -100,13 +100,16 @@ class Timing:
 
         Columns: file, line, issued, warp_cycles (issued and stalled), and one per `StallReason`.
         """
-        frame = pd.DataFrame(self.stalled, columns=[reason.name for reason in StallReason])
-        frame.insert(0, "warp_cycles", self.issued + self.stalled.sum(axis=1))
-        frame.insert(0, "issued", self.issued)
-        frame.insert(0, "line", program.rows["line"].astype(np.int64))
-        frame.insert(0, "file", [program.files[index] for index in program.rows["file"]])
-        grouped = frame.groupby(["file", "line"], as_index=False).sum()
-        return grouped.sort_values("warp_cycles", ascending=False, kind="stable", ignore_index=True)
+        places = np.stack([program.rows["file"], program.rows["line"]]).astype(np.int64)
+        lines, of_row = np.unique(places, axis=1, return_inverse=True)
+        sums = np.zeros((lines.shape[1], 2 + REASONS), np.int64)
+        columns = (self.issued, self.issued + self.stalled.sum(axis=1), *self.stalled.T)
+        np.add.at(sums, of_row, np.stack(columns, axis=1))
+        order = np.argsort(-sums[:, 1], kind="stable")
+        frame = pd.DataFrame({"file": [program.files[i] for i in lines[0, order]], "line": lines[1, order]})
+        for i, name in enumerate(("issued", "warp_cycles", *(reason.name for reason in StallReason))):
+            frame[name] = sums[order, i]
+        return frame
 
 
 def time_launch(

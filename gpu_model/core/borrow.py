@@ -4,12 +4,14 @@ Numba counts references to every array argument of every call, atomically; in ca
 that is most of the time.
 """
 
+from typing import Any
+
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 
 @intrinsic
-def borrowed(typing_context, array):
+def _borrowed(typing_context, array):
     """The same array without its owner. It must not outlive the kernel call that borrowed it."""
 
     def generate(context, builder, signature, arguments):
@@ -18,3 +20,6 @@ def borrowed(typing_context, array):
         return structure._getvalue()
 
     return array(array), generate
+
+
+borrowed: Any = _borrowed
