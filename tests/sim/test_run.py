@@ -28,6 +28,12 @@ print("sum", y.sum().item())
 """
 
 
+@pytest.fixture(autouse=True)
+def fresh_compile_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's cache ignores where a script lies, so a cached kernel would name the file of an earlier test."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+
+
 def run(folder: Path, n: str = "len(x)", end: str = "", *options: str) -> Result:
     script = folder / "double_it.py"
     script.write_text(SCRIPT.replace("{n}", n).replace("{end}", end))
