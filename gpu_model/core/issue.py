@@ -277,7 +277,7 @@ def check_registers(sub, index, local, op, cycle, account_, warp):
                 hazard.row = sub.row[local]
                 hazard.register = register
             found += 1
-    done = cycle + op.latency if op.path == _FIXED else NEVER - 1
+    done = NEVER - 1 if op.path == _MEMORY else cycle + op.latency
     for i in range(op.writes):
         ready[op.write_register + i] = done
     return found

@@ -107,9 +107,10 @@ MEMORY_OPCODES = MappingProxyType(
     }
 )
 
-# Issue distance to a fixed-latency consumer where it is not the unit's.
+# Issue distance to the nearest fixed-latency consumer where it is not the unit's.
 LATENCY_OF = MappingProxyType(
     {
+        "HFMA2": 4,
         "IDP": 5,
         "HMNMX2": 5,
         "F2FP": 5,
