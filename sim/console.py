@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from rich.console import Console as RichConsole
 
 
+def plural(count: int, noun: str) -> str:
+    """ "1 launch", "2 launches"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
 class Stage:
     """One step of a run, while it works."""
 

@@ -14,7 +14,7 @@ from rtl import tools
 from rtl.cosim import CosimResult, run_cocotb
 from rtl.mac import MacDesign
 from sim.accuracy import FormatAccuracy, evaluate_format
-from sim.console import Console
+from sim.console import Console, plural
 from sim.dots import Dots
 from sim.errors import SimError
 from sim.mac_run import mac_vectors
@@ -61,7 +61,9 @@ def launch(gpu: GpuSpec, console: Console) -> tuple[Number, Recording]:
     """Triton compiles, we decode, execute and time; the script's own check judges the result."""
     with console.stage("launch") as stage:
         (error, ratio), recording = record(attend, gpu, stage)
-        stage.done(f"{len(recording.launches)} launch, {recording.instructions:,} warp-instructions executed and timed")
+        stage.done(
+            f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions executed and timed"
+        )
     for result in recording.launches:
         timing = result.timing
         console.fact("decode", f"{timing.kernel}: {len(result.program)} SASS instructions for sm_{gpu.arch}")

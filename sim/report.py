@@ -10,6 +10,7 @@ import numpy as np
 from plotly.offline import get_plotlyjs
 
 from sim import figures
+from sim.console import plural
 from sim.page import Html, document, figure_number, table, tiles
 from sim.provenance import Number, Origin
 from sim.results import LaunchResult, RunResult
@@ -48,10 +49,9 @@ def _header(run: RunResult) -> str:
 
 
 def _lede(run: RunResult) -> str:
-    count = len(run.launches)
     instructions = sum(launch.timing.warp_instructions for launch in run.launches)
     return (
-        f"{count} kernel launch{'es' if count != 1 else ''}, {instructions:,} warp-instructions of real machine code "
+        f"{plural(len(run.launches), 'kernel launch')}, {instructions:,} warp-instructions of real machine code "
         f"(sm_{run.gpu.arch}), executed on the CPU and timed on a model of the GPU's cores. "
         "No GPU took part; every number below says whether it was measured, simulated or published."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from hw.gpu_spec import load_gpu
 from sim.accuracy import evaluate_format
-from sim.console import Console
+from sim.console import Console, plural
 from sim.demo import DESIGN, FORMATS
 from sim.errors import ScriptError
 from sim.output import make_folder, write_outputs
@@ -31,9 +31,9 @@ def run_and_report(
     make_folder(folder)
     with console.stage("run", live=False) as stage:
         status, recording = record(lambda: run_script(script, arguments), gpu, stage)
-        stage.done(f"{len(recording.launches)} launches, {recording.instructions:,} warp-instructions")
+        stage.done(f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions")
     if not recording.launches:
-        raise ScriptError(f"{script} ended without launching a Triton kernel, so there is nothing to report")
+        raise ScriptError(f"{script} ended with status {status} without launching a Triton kernel: nothing to report")
     dots = tuple(recording.dots)
     run = RunResult(
         title=script.name,
