@@ -61,9 +61,8 @@ def launch(gpu: GpuSpec, console: Console) -> tuple[Number, Recording]:
     """Triton compiles, we decode, execute and time; the script's own check judges the result."""
     with console.stage("launch") as stage:
         (error, ratio), recording = record(attend, gpu, stage)
-        stage.done(
-            f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions executed and timed"
-        )
+        count = plural(len(recording.launches), "launch")
+        stage.done(f"{count}, {recording.instructions:,} warp-instructions executed and timed")
     for result in recording.launches:
         timing = result.timing
         console.fact("decode", f"{timing.kernel}: {len(result.program)} SASS instructions for sm_{gpu.arch}")
