@@ -26,9 +26,19 @@ from gpu_model.machine.microop import (
     field,
     source,
 )
-from gpu_model.machine.rounding import f32_to_bf16, f32_to_f16, f64_to_f32, flush_f32, round_to_format
+from gpu_model.machine.rounding import (
+    DOWN,
+    NEAREST,
+    ZERO,
+    f32_to_bf16,
+    f32_to_f16,
+    f64_to_f32,
+    flush_f32,
+    round_to_format,
+)
 
 F16, BF16, F32, F64 = 0, 1, 2, 3
+INTEGRAL = 4  # added to a mode of `floating.integral`: FRND of formats other than float32
 
 
 @njit
@@ -82,15 +92,34 @@ def _integer_to_odd(bits, signed):
 
 
 @njit
+def _integer_to_f64(bits, signed, mode):
+    """A 64-bit integer as a double, rounded once."""
+    negative = signed and np.int64(bits) < 0
+    magnitude = ~bits + np.uint64(1) if negative else bits
+    shift = np.uint64(0)
+    while (magnitude >> shift) >> np.uint64(53):
+        shift += np.uint64(1)
+    kept = magnitude >> shift
+    rest, half = magnitude - (kept << shift), (np.uint64(1) << shift) >> np.uint64(1)
+    if mode == NEAREST:
+        up = rest > half or (rest == half and rest != 0 and kept & np.uint64(1) != 0)
+    else:
+        up = rest != 0 and mode != ZERO and (mode == DOWN) == negative
+    value = math.ldexp(np.float64(kept + np.uint64(up)), np.int64(shift))
+    return -value if negative else value
+
+
+@njit
 def _i2f(t, a, ax, width, signed, byte, target, mode):
     for lane in range(32):
         bits = read_integer(a, lane, width, signed, byte)
         if ax:
             bits = ~bits + np.uint64(1)
-        exact = _integer_to_odd(bits, signed)
         if target == F64:
-            write_f64(t, lane, exact)
-        elif target == F32:
+            write_f64(t, lane, _integer_to_f64(bits, signed, mode))
+            continue
+        exact = _integer_to_odd(bits, signed)
+        if target == F32:
             store_u32(t, lane, f64_to_f32(exact, mode))
         else:
             exponent, mantissa = (5, 10) if target == F16 else (8, 7)
@@ -134,8 +163,13 @@ def _f2i(t, a, aa, ax, kind, select, width, signed, mode, flags):
 
 @njit
 def _f2f(t, a, aa, ax, kind, select, target, mode, flags):
+    """Float to float; modes from INTEGRAL on round to an integral value first."""
+    integral_mode = mode - INTEGRAL
+    mode = mode if mode < INTEGRAL else NEAREST
     for lane in range(32):
         x = _read_float(a, lane, aa, ax, kind, select, flags)
+        if integral_mode >= 0 and math.isfinite(x):
+            x = math.copysign(integral(x, integral_mode), x)
         if target == F64:
             write_f64(t, lane, x)
         elif target == F32:

@@ -142,10 +142,14 @@ def _fmnmx(t, a, b, aa, ax, ba, bx, minimum, flags, propagate_nan):
 
 @njit
 def multifunction(bits, function):
-    """One MUFU evaluation on a float32 pattern, rounded to nearest from a double."""
+    """One MUFU evaluation on a float32 pattern, rounded to nearest from a double.
+
+    Every function but TANH takes and gives zeros for subnormals: `.approx.ftz` of the PTX ISA is the bare
+    instruction, and ptxas scales around it where subnormals count.
+    """
     if is_nan_f32(bits):
         return _NAN
-    x = np.float64(as_f32(bits))
+    x = np.float64(as_f32(bits if function == TANH else flush_f32(bits)))
     negative = x < 0.0
     if function == EX2:
         y = np.float64(math.pow(2.0, x)) if x < 1100.0 else np.inf
@@ -164,12 +168,13 @@ def multifunction(bits, function):
     else:  # the operand of MUFU.SIN and MUFU.COS is in revolutions, not radians
         turn = (x - math.floor(x)) * 2.0 * math.pi
         y = math.sin(turn) if function == SIN else math.cos(turn)
-    return f64_to_f32(y, 0)
+    result = f64_to_f32(y, 0)
+    return result if function == TANH else flush_f32(result)
 
 
 @njit
 def _mufu(t, a, aa, ax, function, half):
-    """MUFU reads and writes subnormals as zeros only where the function's PTX form flushes: EX2 does not."""
+    """MUFU on float32, or on the low float16 of a register."""
     for lane in range(32):
         bits = read_f32(a, lane, aa, ax)
         if half:

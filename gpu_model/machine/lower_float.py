@@ -1,11 +1,12 @@
 """Lowering of floating-point and conversion instructions."""
 
-from gpu_model.machine import convert, floating, half
+from gpu_model.machine import convert, floating, half, predicates
 from gpu_model.machine.emit import HALF_SIGNS, Emit
 from gpu_model.machine.lower_integer import BOOLEANS, COMPARISONS
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
 from gpu_model.machine.rounding import DOWN, NEAREST, UP, ZERO
+from gpu_model.program import ZERO_REGISTER, Operand
 
 ROUNDINGS = {"RN": NEAREST, "RZ": ZERO, "RM": DOWN, "RP": UP}
 _INTEGRAL = {"RN": 0, "TRUNC": 1, "FLOOR": 2, "CEIL": 3}
@@ -81,10 +82,13 @@ def mufu(e: Emit) -> None:
 
 def frnd(e: Emit) -> None:
     """FRND: round to an integral float."""
-    e.known("FTZ", *_INTEGRAL)
-    e.destination()
-    e.float(C.A, e.take())
-    e.op(Op.FRND, m0=e.choose(_INTEGRAL, 0), m1=_flags(e))
+    e.known("FTZ", "F16", "F64", *_INTEGRAL)
+    mode, kind = e.choose(_INTEGRAL, 0), e.choose(_FLOATS, convert.F32)
+    e.destination(2 if kind == convert.F64 else 1)
+    select = _float_source(e, e.take(), kind)
+    if kind == convert.F32:
+        return e.op(Op.FRND, m0=mode, m1=_flags(e))
+    return e.op(Op.F2F, m0=kind | select << 2, m1=kind, m2=convert.INTEGRAL + mode)
 
 
 def fchk(e: Emit) -> None:
@@ -159,12 +163,22 @@ def hmnmx2(e: Emit) -> None:
     e.op(Op.HMNMX2, m0=selects, m1=kind, m3="NAN" in e.modifiers)
 
 
+def _only_zero(e: Emit) -> None:
+    """Take an operand that ptxas always leaves RZ; what else it would do is not documented."""
+    operand = e.take()
+    if operand["kind"] != Operand.REGISTER or operand["index"] != ZERO_REGISTER:
+        raise e.fail("an operand that is not RZ")
+
+
 def f2fp(e: Emit) -> None:
-    """F2FP.PACK_AB: two floats to a pair of halves."""
-    e.known("PACK_AB", "F16", "BF16", "F32", "FTZ", "RELU", *ROUNDINGS)
+    """F2FP.PACK_AB: two floats to a pair of halves; .MERGE_C: one float to the lower half."""
+    e.known("PACK_AB", "MERGE_C", "F16", "BF16", "F32", "FTZ", "RELU", *ROUNDINGS)
     e.destination()
-    e.float(C.A, e.take())
+    if "MERGE_C" not in e.modifiers:
+        e.float(C.A, e.take())
     e.float(C.B, e.take())
+    if "MERGE_C" in e.modifiers:
+        _only_zero(e)
     kind = convert.BF16 if "BF16" in e.modifiers else convert.F16
     e.op(Op.F2FP, m0=kind, m1=e.choose(ROUNDINGS, NEAREST), m2=_flags(e))
 
@@ -187,6 +201,16 @@ def i2f(e: Emit) -> None:
     if byte is None:
         raise e.fail(f"selector .{operand['select']}")
     e.op(Op.I2F, m0=width << 1 | signed, m1=byte, m2=target, m3=e.choose(ROUNDINGS, NEAREST))
+
+
+def f2ip(e: Emit) -> None:
+    """F2IP.U8: one float to a byte (the form ptxas emits for cvt.u8.f32)."""
+    e.known("U8", "F32", "NTZ", *_INTEGRAL)
+    e.destination()
+    _only_zero(e)
+    e.float(C.A, e.take())
+    _only_zero(e)
+    e.op(Op.F2I, m0=8 << 1, m1=e.choose(_INTEGRAL, 0), m2=convert.F32)
 
 
 def f2i(e: Emit) -> None:
@@ -225,27 +249,30 @@ def f2f(e: Emit) -> None:
 
 
 def double(op: Op, columns: tuple[C, ...]):
-    """A lowering for DADD, DMUL, DFMA (nearest even)."""
+    """A lowering for DADD, DMUL, DFMA."""
 
     def lower(e: Emit) -> None:
-        e.known("RN")
+        e.known(*ROUNDINGS)
         e.destination(2)
         for column in columns:
             e.float(column, e.take(), words=2)
-        e.op(op)
+        e.op(op, m0=e.choose(ROUNDINGS, NEAREST))
 
     return lower
 
 
+_CHOICES = {"MIN": predicates.CHOOSE_MIN, "MAX": predicates.CHOOSE_MAX}
+
+
 def dsetp(e: Emit) -> None:
-    """DSETP: compare doubles, combine with a predicate."""
-    e.known(*COMPARISONS, *BOOLEANS)
+    """DSETP: compare doubles, combine with a predicate; .MIN and .MAX choose one."""
+    e.known(*COMPARISONS, *BOOLEANS, *_CHOICES)
     e.predicate_destination(C.PD0)
     e.predicate_destination(C.PD1)
     e.float(C.A, e.take(), words=2)
     e.float(C.B, e.take(), words=2)
     e.predicate_source(C.PS0)
-    e.op(Op.DSETP, m0=e.choose(COMPARISONS), m2=e.choose(BOOLEANS))
+    e.op(Op.DSETP, m0=e.choose(COMPARISONS | _CHOICES), m2=e.choose(BOOLEANS))
 
 
 _TWO, _THREE = (C.A, C.B), (C.A, C.B, C.C)
@@ -260,7 +287,7 @@ LOWERINGS = {
     "HMUL2": half_arithmetic(Op.HMUL2, _TWO),
     "HFMA2": half_arithmetic(Op.HFMA2, _THREE),
     "HSETP2": half_compare(Op.HSETP2), "HSET2": half_compare(Op.HSET2), "HMNMX2": hmnmx2,
-    "F2FP": f2fp, "I2F": i2f, "I2FP": i2f, "F2I": f2i, "F2F": f2f,
+    "F2FP": f2fp, "I2F": i2f, "I2FP": i2f, "F2I": f2i, "F2IP": f2ip, "F2F": f2f,
     "DADD": double(Op.DADD, _TWO), "DMUL": double(Op.DMUL, _TWO), "DFMA": double(Op.DFMA, _THREE),
     "DSETP": dsetp,
 }  # fmt: skip

@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from gpu_model.machine.double import compare_f64
-from gpu_model.machine.floating import compare_f32, set_pair
+from gpu_model.machine.double import choose_f64, compare_f64
+from gpu_model.machine.floating import combine, compare_f32, set_pair
 from gpu_model.machine.integer import predicate, set_predicate
 from gpu_model.machine.lanes import load_i32, load_u32, store_u32
 from gpu_model.machine.microop import (
@@ -30,6 +30,7 @@ from gpu_model.machine.microop import (
 )
 
 VOTE_ALL, VOTE_ANY, VOTE_EQ = 0, 1, 2
+CHOOSE_MIN, CHOOSE_MAX = 16, 17  # above the comparison codes
 
 
 @njit
@@ -108,7 +109,13 @@ def predicate_step(op, u, frame, consts, mask):
     elif op == Op.DSETP:
         aa, ax = np.uint32(field(u, A_AND)), np.uint32(field(u, A_XOR))
         ba, bx = np.uint32(field(u, B_AND)), np.uint32(field(u, B_XOR))
-        set_pair(u, frame, compare_f64(a, b, aa, ax, ba, bx, field(u, M0)), field(u, M2), mask)
+        if field(u, M0) >= CHOOSE_MIN:
+            first, second = choose_f64(a, b, aa, ax, ba, bx, field(u, M0) == CHOOSE_MAX)
+            other = predicate(u, PS0, frame)
+            set_predicate(u, PD0, frame, combine(first, other, field(u, M2)), mask)
+            set_predicate(u, PD1, frame, combine(second, other, field(u, M2)), mask)
+        else:
+            set_pair(u, frame, compare_f64(a, b, aa, ax, ba, bx, field(u, M0)), field(u, M2), mask)
     elif op == Op.PLOP3:
         x, y, z = predicate(u, PS0, frame), predicate(u, PS1, frame), predicate(u, PS2, frame)
         first, second = _lut(x, y, z, field(u, M0)), _lut(x, y, z, field(u, M1))
