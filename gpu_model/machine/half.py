@@ -61,6 +61,13 @@ def pick(word, half, select):
 
 
 @njit
+def flush(bits, kind, flags):
+    """A subnormal 16-bit pattern as a zero of its sign, if the flags say .FTZ."""
+    exponent = np.uint32(0x7C00) if kind == FLOAT16 else np.uint32(0x7F80)
+    return np.uint32(bits & np.uint32(0x8000)) if flags & FTZ and bits & exponent == 0 else bits
+
+
+@njit
 def narrow(value, kind):
     """Round an odd-rounded double to float16 or bfloat16."""
     if kind == FLOAT16:
@@ -73,8 +80,7 @@ def _limit(bits, kind, flags):
     """Apply .SAT, .RELU and .FTZ to a 16-bit result."""
     exponent = np.uint32(0x7C00) if kind == FLOAT16 else np.uint32(0x7F80)
     nan = bits & np.uint32(0x7FFF) > exponent
-    if flags & FTZ and bits & exponent == 0:
-        bits = np.uint32(bits & np.uint32(0x8000))
+    bits = flush(bits, kind, flags)
     if flags & RELU and bits & np.uint32(0x8000) and not nan:
         bits = np.uint32(0)
     if flags & SATURATE:
@@ -104,9 +110,9 @@ def _arithmetic(op, t, a, b, c, aa, ax, ba, bx, ca, cx, selects, kind, flags):
         z = (load_u32(c, lane) & ca) ^ cx
         result = np.uint32(0)
         for half in range(2):
-            fx = np.float64(widen(pick(np.uint32(x), half, select_a), kind))
-            fy = np.float64(widen(pick(np.uint32(y), half, select_b), kind))
-            fz = np.float64(widen(pick(np.uint32(z), half, select_c), kind))
+            fx = np.float64(widen(flush(pick(np.uint32(x), half, select_a), kind, flags), kind))
+            fy = np.float64(widen(flush(pick(np.uint32(y), half, select_b), kind, flags), kind))
+            fz = np.float64(widen(flush(pick(np.uint32(z), half, select_c), kind, flags), kind))
             bits = _limit(narrow(_exact(op, fx, fy, fz), kind), kind, flags)
             result |= np.uint32(bits << np.uint32(16 * half))
         store_u32(t, lane, result)
@@ -145,12 +151,12 @@ def _fused_half(t, a, b, c, aa, ax, ba, bx, ca, cx, selects):
 
 
 @njit
-def _compare(a, b, aa, ax, ba, bx, selects, kind, code, half):
+def _compare(a, b, aa, ax, ba, bx, selects, kind, flags, code, half):
     result = np.uint32(0)
     for lane in range(32):
         x, y = np.uint32((load_u32(a, lane) & aa) ^ ax), np.uint32((load_u32(b, lane) & ba) ^ bx)
-        fx = as_u32(widen(pick(x, half, selects & 3), kind))
-        fy = as_u32(widen(pick(y, half, (selects >> 2) & 3), kind))
+        fx = as_u32(widen(flush(pick(x, half, selects & 3), kind, flags), kind))
+        fy = as_u32(widen(flush(pick(y, half, (selects >> 2) & 3), kind, flags), kind))
         result |= np.uint32(np.uint32(code & outcome_f32(fx, fy) != 0) << lane)
     return result
 
@@ -170,12 +176,13 @@ def _set(u, frame, t, low, high, kind, boolean, as_float):
 
 
 @njit
-def _minmax(t, a, b, aa, ax, ba, bx, selects, kind, minimum, propagate_nan):
+def _minmax(t, a, b, aa, ax, ba, bx, selects, kind, flags, minimum, propagate_nan):
     for lane in range(32):
         x, y = np.uint32((load_u32(a, lane) & aa) ^ ax), np.uint32((load_u32(b, lane) & ba) ^ bx)
         result = np.uint32(0)
         for half in range(2):
-            p, q = pick(x, half, selects & 3), pick(y, half, (selects >> 2) & 3)
+            p = flush(pick(x, half, selects & 3), kind, flags)
+            q = flush(pick(y, half, (selects >> 2) & 3), kind, flags)
             fp, fq = widen(p, kind), widen(q, kind)
             if math.isnan(fp) or math.isnan(fq):
                 both = math.isnan(fp) and math.isnan(fq)
@@ -201,8 +208,8 @@ def half_step(op, u, frame, consts, t, mask):
         _fused_half(t, a, b, c, aa, ax, ba, bx, ca, cx, selects)
     elif op == Op.HSETP2:
         code, boolean = m3 & 15, m3 >> 4 & 3
-        low = _compare(a, b, aa, ax, ba, bx, selects, kind, code, 0)
-        high = _compare(a, b, aa, ax, ba, bx, selects, kind, code, 1)
+        low = _compare(a, b, aa, ax, ba, bx, selects, kind, flags, code, 0)
+        high = _compare(a, b, aa, ax, ba, bx, selects, kind, flags, code, 1)
         if m3 >> 6 & 1:  # .H0_H0 AND of both halves is written to the first predicate
             set_pair(u, frame, np.uint32(low & high), boolean, mask)
         else:
@@ -212,11 +219,11 @@ def half_step(op, u, frame, consts, t, mask):
         return
     elif op == Op.HSET2:
         code, boolean = m3 & 15, m3 >> 4 & 3
-        low = _compare(a, b, aa, ax, ba, bx, selects, kind, code, 0)
-        high = _compare(a, b, aa, ax, ba, bx, selects, kind, code, 1)
+        low = _compare(a, b, aa, ax, ba, bx, selects, kind, flags, code, 0)
+        high = _compare(a, b, aa, ax, ba, bx, selects, kind, flags, code, 1)
         _set(u, frame, t, low, high, kind, boolean, m3 >> 6 & 1)
     elif op == Op.HMNMX2:
-        _minmax(t, a, b, aa, ax, ba, bx, selects, kind, predicate(u, PS0, frame), m3)
+        _minmax(t, a, b, aa, ax, ba, bx, selects, kind, flags, predicate(u, PS0, frame), m3)
     else:
         _arithmetic(op, t, a, b, c, aa, ax, ba, bx, ca, cx, selects, kind, flags)
     blend(frame + field(u, D), t, mask)

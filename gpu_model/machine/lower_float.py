@@ -148,19 +148,19 @@ def half_compare(op: Op):
         code = e.choose(COMPARISONS) | e.choose(BOOLEANS) << 4
         # .BF makes HSET2 write 1.0; HSETP2 takes two comparisons apart unless it combines them by .H0_H0.
         code |= 64 * ("BF" in e.modifiers or "H0_H0" in e.modifiers)
-        e.op(op, m0=selects, m1=kind, m3=code)
+        e.op(op, m0=selects, m1=kind, m2=_flags(e), m3=code)
 
     return lower
 
 
 def hmnmx2(e: Emit) -> None:
     """HMNMX2: packed minimum or maximum."""
-    e.known("BF16_V2", "BF16", "NAN")
+    e.known("BF16_V2", "BF16", "FTZ", "NAN")
     e.destination()
     selects = _half_sources(e, (C.A, C.B))
     e.predicate_source(C.PS0)
     kind = half.BFLOAT16 if e.modifiers & {"BF16_V2", "BF16"} else half.FLOAT16
-    e.op(Op.HMNMX2, m0=selects, m1=kind, m3="NAN" in e.modifiers)
+    e.op(Op.HMNMX2, m0=selects, m1=kind, m2=_flags(e), m3="NAN" in e.modifiers)
 
 
 def _only_zero(e: Emit) -> None:
