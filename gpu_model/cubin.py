@@ -131,7 +131,7 @@ def _read(elf: ELFFile) -> Cubin:
     kernel = kernels[0]
     text = elf.get_section_by_name(f".text.{kernel}")
     info = elf.get_section_by_name(f".nv.info.{kernel}")
-    if info is None:
+    if text is None or info is None:
         raise CubinError(f"cubin has no .nv.info.{kernel} section: parameters of the kernel are unknown")
     code = text.data()
     if not code or len(code) % 16:

@@ -1,5 +1,6 @@
 """The virtual GPU: a Triton device that runs each launch on the SASS machine and, if asked, times it."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class LaunchRecord:
         instructions: warp-instructions executed.
         timing: `gpu_model.timing.Timing`, or None if the GPU does not time.
         dots: operands of tensor instructions, empty unless the GPU keeps them.
-        launch: the launch itself.
+        launch: the launch itself, without the tensors it held.
     """
 
     kernel: str
@@ -51,6 +52,7 @@ class VirtualGPU:
         gpu: name of a GPU in `hw/gpus`, a path to a TOML file, or a `GpuSpec`.
         timing: run the cycle-level core model on each launch.
         dots: keep the operands of the first this many tensor instructions of each launch.
+        events: keep the first this many issue events of each SM in a launch's timing.
         on_launch: called with each `LaunchRecord`.
         overrides: fields of the spec to change, such as `{"core.rf.read_ports": 2}`.
 
@@ -64,11 +66,12 @@ class VirtualGPU:
         *,
         timing: bool = False,
         dots: int = 0,
+        events: int = 0,
         on_launch: Callable[[LaunchRecord], None] | None = None,
         overrides: dict[str, Any] | None = None,
     ):
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
-        self.timing, self.dots, self.on_launch = timing, dots, on_launch
+        self.timing, self.dots, self.events, self.on_launch = timing, dots, events, on_launch
         self.launches: list[LaunchRecord] = []
         self.seconds = 0.0  # simulated time of all launches so far
         self._previous: list[Any] = []
@@ -115,7 +118,7 @@ class VirtualGPU:
             MemoryFault, ExecutionError: the kernel went wrong; see `gpu_model.execute`.
         """
         self._check(launch)
-        machine = Machine(launch, dots=self.dots)
+        machine = Machine(launch, trace=self.timing, dots=self.dots)
         timing = None
         if self.timing:
             from gpu_model.timing import time_launch
@@ -127,13 +130,16 @@ class VirtualGPU:
                 grid=launch.grid,
                 block_threads=launch.threads,
                 shared_bytes=launch.shared_bytes,
+                # Caches are indexed by offsets in named tensors, not by host addresses, which differ from run to run.
+                regions=[(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)],
+                events=self.events,
             )
             self.seconds += timing.microseconds * 1e-6
         else:
             execute(machine)
         record = LaunchRecord(
             launch.program.name, launch.grid, launch.threads, launch.shared_bytes, launch.program.registers,
-            machine.instructions, timing, machine.dots, launch,
+            machine.instructions, timing, machine.dots, dataclasses.replace(launch, keep=()),
         )  # fmt: skip
         self.launches.append(record)
         if self.on_launch is not None:
@@ -148,7 +154,8 @@ class VirtualGPU:
             )
         if launch.threads > limits.threads_per_block:
             raise LaunchError(
-                f"kernel {program.name}: {launch.threads} threads a block, {self.spec.name} allows {limits.threads_per_block}"
+                f"kernel {program.name}: {launch.threads} threads a block, {self.spec.name} allows "
+                f"{limits.threads_per_block}"
             )
         if launch.shared_bytes > limits.shared_bytes_per_block:
             raise LaunchError(

@@ -12,7 +12,7 @@ import numpy as np
 INSTRUCTION_BYTES = 16  # Volta and later
 MAX_OPERANDS = 8
 ZERO_REGISTER = 255  # RZ
-ZERO_UNIFORM = 63  # URZ
+ZERO_UNIFORM = 255  # URZ, whatever its number in the encoding
 TRUE_PREDICATE = 7  # PT and UPT
 NO_COUNTER = 7  # a write_counter or read_counter of 7 names no dependence counter
 
@@ -22,7 +22,7 @@ class Operand(IntEnum):
 
     NONE = 0
     REGISTER = 1  # index: R0..R254, 255 = RZ
-    UNIFORM = 2  # index: UR0..UR62, 63 = URZ
+    UNIFORM = 2  # index: UR0..UR254, 255 = URZ
     PREDICATE = 3  # index: P0..P6, 7 = PT; negate: !P
     UNIFORM_PREDICATE = 4  # index: UP0..UP6, 7 = UPT
     IMMEDIATE = 5  # value: the 32-bit pattern as encoded
@@ -31,7 +31,7 @@ class Operand(IntEnum):
     SPECIAL = 8  # value: index into SPECIAL_REGISTERS
     TARGET = 9  # value: byte address of a branch target
     BARRIER = 10  # index: B0..B15
-    COUNTER = 11  # index: SB0..SB5
+    COUNTER = 11  # index: SB0..SB5; 8 + i is matrix group counter gsb(i)
     PREDICATE_SET = 12  # PR, all eight predicates of a lane (P2R, R2P); uniform >= 0: UPR
 
 
@@ -53,7 +53,8 @@ OPERAND = np.dtype(
         ("index", "i2"),
         ("uniform", "i2"),  # uniform register added to a MEMORY or CONSTANT address, or -1
         ("value", "i8"),
-        ("select", "U8"),  # part or scaling of a register: "H0_H0", "B1", "X4"; "" for the whole
+        # part or scaling of a register: "H0_H0", "B1", "X4"; of a matrix descriptor: any of "tA tB nA nB"
+        ("select", "U8"),
     ]
 )
 

@@ -29,7 +29,9 @@ _GUARD = re.compile(r"@(!?)(U?)P([0-6T])\s+")
 _REGISTER = re.compile(r"(U?)R(\d+|Z)((?:\.\w+)*)$")
 _PREDICATE = re.compile(r"(U?)P([0-6T])$")
 _CONSTANT = re.compile(r"c\[(0x[0-9a-f]+)\]\s*\[(.*)\]((?:\.[A-Z0-9_]+)*)$")
-_DESCRIPTOR = re.compile(r"(?:desc|gdesc|tmem)\[(.*?)\](?:\[(.*)\])?$")
+_DESCRIPTOR = re.compile(r"(?:desc|tmem)\[(.*?)\](?:\[(.*)\])?$")
+_MATRIX_DESCRIPTOR = re.compile(r"gdesc\[UR(\d+)\]((?:\.\w+)*)$")
+_MATRIX_FLAGS = {"tnspA": "tA", "tnspB": "tB", "negA": "nA", "negB": "nB"}
 _HEX = re.compile(r"[+-]?0x[0-9a-f]+$")
 _FLOAT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|INF|QNAN|SNAN)$", re.IGNORECASE)
 _PACKED_HALF = ("HADD2", "HMUL2", "HFMA2", "HSETP2", "HSET2", "HMNMX2")
@@ -78,6 +80,9 @@ def _set_address(operand: np.void, text: str) -> None:
             _set_register(operand, register)
 
 
+_HALF_IMMEDIATE = re.compile(r"([^.]+(?:\.\d+)?(?:e[+-]?\d+)?)\.(H[01])$")
+
+
 def _set_immediate(operand: np.void, text: str, encoded: int | None) -> None:
     operand["kind"] = Operand.IMMEDIATE
     if _HEX.match(text):
@@ -120,12 +125,16 @@ def _set_operand(operand: np.void, text: str, encoded: int | None, labels: dict[
     elif descriptor := _DESCRIPTOR.match(text):
         _set_address(operand, descriptor[2] or "")
         operand["kind"] = Operand.MEMORY
+    elif matrix := _MATRIX_DESCRIPTOR.match(text):
+        _set_matrix_descriptor(operand, int(matrix[1]), matrix[2])
     elif text.startswith(("SR_", "SRZ")) and text in SPECIAL_REGISTERS:
         operand["kind"], operand["value"] = Operand.SPECIAL, SPECIAL_REGISTERS.index(text)
     elif text.startswith("`("):
         operand["kind"], operand["value"] = Operand.TARGET, _label(text[2:-1], labels)
     elif re.fullmatch(r"SB[0-5]", text):
         operand["kind"], operand["index"] = Operand.COUNTER, int(text[2])
+    elif re.fullmatch(r"gsb\d", text):
+        operand["kind"], operand["index"] = Operand.COUNTER, 8 + int(text[3])
     elif re.fullmatch(r"B\d+", text):
         operand["kind"], operand["index"] = Operand.BARRIER, int(text[1:])
     elif text in ("PR", "UPR"):
@@ -135,6 +144,15 @@ def _set_operand(operand: np.void, text: str, encoded: int | None, labels: dict[
         operand["value"] = sum(1 << int(counter) for counter in text.strip("{}").split(","))
     else:
         raise SassError(f"operand {text!r} is not in the SASS grammar known here")
+
+
+def _set_matrix_descriptor(operand: np.void, register: int, flags: str) -> None:
+    """Fill a wgmma operand `gdesc[UR8].tnspB`: the uniform registers that hold both descriptors, and its flags."""
+    operand["kind"], operand["index"], operand["uniform"] = Operand.MEMORY, -1, register
+    for flag in filter(None, flags.split(".")):
+        if flag not in _MATRIX_FLAGS:
+            raise SassError(f"matrix descriptor flag .{flag} is not known; known flags: {', '.join(_MATRIX_FLAGS)}")
+        operand["select"] = str(operand["select"]) + _MATRIX_FLAGS[flag]
 
 
 def _label(name: str, labels: dict[str, int]) -> int:

@@ -10,6 +10,7 @@ import ast
 import functools
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from numba.core.caching import CacheImpl, InTreeCacheLocator, UserProvidedCacheLocator, UserWideCacheLocator
 
@@ -59,36 +60,25 @@ def content_stamp(path: Path) -> str:
     return digest.hexdigest()
 
 
-class _ContentStamp:
-    """Mixin of a Numba cache locator for files of this project."""
+def _stamped(locator: Any) -> Any:
+    """A Numba cache locator for files of this project, stamped by content."""
 
-    @classmethod
-    def from_function(cls, py_func, py_file):  # noqa: ANN001, ANN206 - Numba's interface
-        """A locator for a project file, else None."""
-        file = Path(py_file).resolve()
-        if not file.is_relative_to(_ROOT) or file.relative_to(_ROOT).parts[0] not in _ROOMS:
-            return None
-        locator = super().from_function(py_func, py_file)
-        if locator is not None:
-            locator._project_file = file
-        return locator
+    class Stamped(locator):
+        @classmethod
+        def from_function(cls, py_func: Any, py_file: str) -> Any:
+            file = Path(py_file).resolve()
+            if not file.is_relative_to(_ROOT) or file.relative_to(_ROOT).parts[0] not in _ROOMS:
+                return None
+            found = super().from_function(py_func, py_file)
+            if found is not None:
+                found.project_file = file
+            return found
 
-    def get_source_stamp(self) -> str:
-        """What must be equal for a cached kernel to be used."""
-        return content_stamp(self._project_file)
+        def get_source_stamp(self) -> str:
+            return content_stamp(self.project_file)
 
-
-class _UserProvided(_ContentStamp, UserProvidedCacheLocator):
-    pass
+    return Stamped
 
 
-class _InTree(_ContentStamp, InTreeCacheLocator):
-    pass
-
-
-class _UserWide(_ContentStamp, UserWideCacheLocator):
-    pass
-
-
-if _UserProvided not in CacheImpl._locator_classes:
-    CacheImpl._locator_classes[:0] = [_UserProvided, _InTree, _UserWide]
+_LOCATORS = (UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator)
+CacheImpl._locator_classes[:0] = [_stamped(locator) for locator in _LOCATORS]

@@ -11,6 +11,7 @@ from gpu_model.machine.warp import (
     EXITED,
     FAULTED,
     FULL,
+    FULL_TRACE,
     READY,
     WARP_BYTES,
     WARP_ENTRIES,
@@ -18,6 +19,8 @@ from gpu_model.machine.warp import (
     leave_barrier,
     run_warp,
 )
+
+SLICE = 1 << 16  # warp-instructions
 
 # What `run_block` returns.
 DONE, PAUSED, FAILED, DEADLOCK = range(4)
@@ -71,9 +74,22 @@ def _release_barriers(ctx):
     return released
 
 
+@njit
+def _finished(ctx):
+    for index in range(get(ctx, Context.WARPS)):
+        warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * index
+        if load_i64(warp, Warp.STATUS) != EXITED:
+            return False
+    return True
+
+
 @njit(nogil=True, cache=True)
 def run_block(ctx):
-    """Run a started block until it is done, faults, deadlocks, or its budget or trace space is used up."""
+    """Run a started block until it is done, faults, deadlocks, or its budget or trace space is used up.
+
+    Warps take turns of at most `SLICE` instructions, so that one that spins on another's store does not keep
+    it from running.
+    """
     while True:
         running = False
         for index in range(get(ctx, Context.WARPS)):
@@ -82,17 +98,13 @@ def run_block(ctx):
                 continue
             put(ctx, Context.WARP, index)
             frame = get(ctx, Context.FRAMES) + get(ctx, Context.FRAME_BYTES) * index
-            outcome = run_warp(ctx, warp, frame)
+            outcome = run_warp(ctx, warp, frame, SLICE)
             if outcome == FAULTED:
                 return FAILED
-            if load_i64(warp, Warp.STATUS) == READY:
-                return PAUSED
             running = True
+            if outcome == FULL_TRACE or get(ctx, Context.BUDGET) <= 0:
+                return PAUSED
         if _release_barriers(ctx):
             continue
         if not running:
-            for index in range(get(ctx, Context.WARPS)):
-                warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * index
-                if load_i64(warp, Warp.STATUS) != EXITED:
-                    return DEADLOCK
-            return DONE
+            return DONE if _finished(ctx) else DEADLOCK

@@ -59,7 +59,9 @@ class Context(IntEnum):
     UNDO = 46
     STEPS = 47  # address of the function table
     TENSOR = 48  # address of the tensor step's scratch matrices
-    COUNT = 49
+    BANKS = 49  # (address, bytes) of each constant bank, for LDC with a register index
+    CHANGED = 50  # lanes whose store or atomic changed global memory: a sign of progress
+    COUNT = 51
 
 
 class Fault(IntEnum):
@@ -77,7 +79,7 @@ SHARED, SHARED_BYTES = int(Context.SHARED), int(Context.SHARED_BYTES)
 LOCAL, LOCAL_BYTES = int(Context.LOCAL), int(Context.LOCAL_BYTES)
 WARP, ADDRESS = int(Context.WARP), int(Context.ADDRESS)
 
-GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE = 0, 1, 2
+GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE, CONSTANT_SPACE = 0, 1, 2, 3
 
 
 @njit

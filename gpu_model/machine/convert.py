@@ -87,7 +87,7 @@ def _integer_to_odd(bits, signed):
     kept = magnitude >> shift
     if kept << shift != magnitude:
         kept |= np.uint64(1)
-    value = math.ldexp(np.float64(kept), np.int64(shift))
+    value = math.ldexp(np.float64(kept), int(shift))
     return -value if negative else value
 
 
@@ -105,7 +105,7 @@ def _integer_to_f64(bits, signed, mode):
         up = rest > half or (rest == half and rest != 0 and kept & np.uint64(1) != 0)
     else:
         up = rest != 0 and mode != ZERO and (mode == DOWN) == negative
-    value = math.ldexp(np.float64(kept + np.uint64(up)), np.int64(shift))
+    value = math.ldexp(np.float64(kept + np.uint64(up)), int(shift))
     return -value if negative else value
 
 

@@ -9,7 +9,6 @@ from gpu_model.machine.lanes import ROW_BYTES
 from gpu_model.machine.microop import (
     COUNT,
     PREDICATE_SINK,
-    UNIFORM_REGISTERS,
     Column,
     Op,
     register_row,
@@ -53,9 +52,10 @@ class Emit:
     Operands are consumed from the front (`take`), as SASS writes destinations first.
     """
 
-    def __init__(self, program: Program, index: int, area: ConstantArea, registers: int):
-        self.program, self.index, self.area, self.registers = program, index, area, registers
-        self.row = program.rows[index]
+    def __init__(self, program: Program, index: int, area: ConstantArea, registers: int, uniforms: int):
+        self.program, self.index, self.area = program, index, area
+        self.registers, self.uniforms = registers, uniforms
+        self.row = program.rows[index].copy()
         self.modifiers = frozenset(filter(None, str(self.row["modifiers"]).split(".")))
         self.ordered = tuple(filter(None, str(self.row["modifiers"]).split(".")))
         self.operands = [operand for operand in self.row["operands"] if operand["kind"] != Operand.NONE]
@@ -82,7 +82,7 @@ class Emit:
         return UnsupportedInstruction(f"{where}: {text!r} (sm_{self.program.arch}) is not supported: {what}")
 
     def _sink_row(self) -> int:
-        return register_row(self.registers + UNIFORM_REGISTERS)
+        return register_row(self.registers + self.uniforms)
 
     def take(self) -> np.void:
         """Remove and return the first operand left."""

@@ -6,7 +6,7 @@ made from one sum would hide the stride from the vectoriser.
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 
@@ -83,15 +83,7 @@ def _fma(numba_type: types.Type):
 fma_f32 = _fma(types.float32)
 fma_f64 = _fma(types.float64)
 
-LANES = 32
 ROW_BYTES = 128  # 32 lanes of 32 bits
-
-
-@njit
-def lane_active(mask, lane):
-    """Whether bit `lane` of a lane mask is set."""
-    return (mask >> lane) & 1 != 0
-
 
 _STEP_ARGUMENTS = 9  # of a family function, all int64, as its result
 

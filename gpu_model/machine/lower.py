@@ -10,12 +10,15 @@ from gpu_model.errors import LaunchError, UnsupportedInstruction
 from gpu_model.machine import lower_float, lower_integer, lower_memory
 from gpu_model.machine.emit import ConstantArea, Emit
 from gpu_model.machine.lanes import ROW_BYTES
-from gpu_model.machine.microop import COUNT, SINK_ROWS, UNIFORM_REGISTERS, register_row
-from gpu_model.program import Program
+from gpu_model.machine.microop import COUNT, SINK_ROWS, register_row
+from gpu_model.program import ZERO_UNIFORM, Operand, Program
 
 _SPARE_REGISTERS = 8  # a wide operand may end past the last register a kernel declares
 
-LOWERINGS = lower_integer.LOWERINGS | lower_float.LOWERINGS | lower_memory.LOWERINGS
+LOWERINGS = (
+    lower_integer.LOWERINGS | lower_float.LOWERINGS | lower_memory.LOWERINGS
+
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,17 @@ class Code:
     frame_bytes: int
 
 
-def _lower_one(program: Program, index: int, area: ConstantArea, registers: int) -> np.ndarray:
-    emit = Emit(program, index, area, registers)
+def _uniform_registers(program: Program) -> int:
+    """Uniform registers a kernel uses; newer architectures have more than 63."""
+    operands = program.rows["operands"]
+    direct = operands["index"][operands["kind"] == Operand.UNIFORM]
+    added = operands["uniform"][np.isin(operands["kind"], (Operand.MEMORY, Operand.CONSTANT))]
+    used = np.concatenate([direct, added])
+    return int(used[used < ZERO_UNIFORM].max(initial=-1)) + 1 + _SPARE_REGISTERS
+
+
+def _lower_one(program: Program, index: int, area: ConstantArea, registers: int, uniforms: int) -> np.ndarray:
+    emit = Emit(program, index, area, registers, uniforms)
     lowering = LOWERINGS.get(str(emit.row["opcode"]))
     if lowering is None:
         raise emit.fail("this opcode is not modelled")
@@ -47,10 +59,11 @@ def _lower_one(program: Program, index: int, area: ConstantArea, registers: int)
 def _lower_cached(holder: "_Identity") -> Code:
     program = holder.program
     area, registers = ConstantArea(), program.registers + _SPARE_REGISTERS
+    uniforms = _uniform_registers(program)
     table = np.zeros((len(program), COUNT), np.int64)
     for index in range(len(program)):
-        table[index] = _lower_one(program, index, area, registers)
-    frame_bytes = register_row(registers + UNIFORM_REGISTERS + SINK_ROWS)
+        table[index] = _lower_one(program, index, area, registers, uniforms)
+    frame_bytes = register_row(registers + uniforms + SINK_ROWS)
     return Code(table, tuple(area.entries), frame_bytes)
 
 
@@ -85,11 +98,12 @@ def constant_area(code: Code, banks: dict[int, bytes], kernel: str) -> np.ndarra
     """
     area = np.zeros((max(1, len(code.constants)), ROW_BYTES // 4), np.uint32)
     for row, (kind, *where) in enumerate(code.constants):
-        area[row] = where[0] if kind == "immediate" else _constant_word(banks, *where, kernel)
+        area[row] = where[0] if kind == "immediate" else _constant_word(banks, tuple(where), kernel)
     return area
 
 
-def _constant_word(banks: dict[int, bytes], bank: int, offset: int, form: str, kernel: str) -> int:
+def _constant_word(banks: dict[int, bytes], where: tuple[int, int, str], kernel: str) -> int:
+    bank, offset, form = where
     data = banks.get(bank, b"")
     if not 0 <= offset <= len(data) - struct.calcsize(form):
         raise LaunchError(f"kernel {kernel} reads c[{bank:#x}][{offset:#x}], but that bank has {len(data)} bytes")
@@ -98,10 +112,10 @@ def _constant_word(banks: dict[int, bytes], bank: int, offset: int, form: str, k
 
 def unsupported(program: Program) -> list[UnsupportedInstruction]:
     """Every instruction of a Program that the machine does not model."""
-    found = []
+    found, uniforms = [], _uniform_registers(program)
     for index in range(len(program)):
         try:
-            _lower_one(program, index, ConstantArea(), program.registers + _SPARE_REGISTERS)
+            _lower_one(program, index, ConstantArea(), program.registers + _SPARE_REGISTERS, uniforms)
         except UnsupportedInstruction as error:
             found.append(error)
     return found

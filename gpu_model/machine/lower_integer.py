@@ -339,7 +339,7 @@ def redux(e: Emit) -> None:
 
 
 LOWERINGS = {
-    "MOV": mov, "UMOV": mov, "LDC": mov, "ULDC": mov,
+    "MOV": mov, "UMOV": mov, "ULDC": mov,
     "IADD3": iadd3, "UIADD3": iadd3,
     "IMAD": imad, "UIMAD": imad,
     "LEA": lea, "ULEA": lea,

@@ -1,6 +1,6 @@
 """Lowering of memory, tensor-core and control instructions."""
 
-from gpu_model.machine import memory
+from gpu_model.machine import atomics, lower_integer, memory
 from gpu_model.machine.context import GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE
 from gpu_model.machine.emit import Emit
 from gpu_model.machine.microop import Column as C
@@ -64,6 +64,59 @@ def store(e: Emit) -> None:
     offset, how = _address(e, e.take(), C.A, C.C, _SPACES[e.row["opcode"]])
     e.source(C.B, e.take(), max(1, (size & memory.SIZE_MASK) // 4))
     e.op(Op.STORE, m0=offset, m1=size, m2=how)
+
+
+_ATOMICS = {
+    name: getattr(atomics, name) for name in ["ADD", "MIN", "MAX", "INC", "DEC", "AND", "OR", "XOR", "EXCH", "CAS"]
+}
+_ATOMIC_TYPES = {"S32": atomics.SIGNED, "S64": atomics.SIGNED, "F32": atomics.FLOAT, "F64": atomics.FLOAT,
+                 "F16x2": atomics.PAIR_F16, "BF16x2": atomics.PAIR_BF16, "BF16_V2": atomics.PAIR_BF16}  # fmt: skip
+
+
+def atom(e: Emit) -> None:
+    """ATOMG, ATOM, ATOMS, RED: read, combine, write; the old value is the result."""
+    e.known(*_ATOMICS, *_ATOMIC_TYPES, "U32", "U64", "64", "32", "FTZ", "RN", "POPC", *_HINTS)
+    name = str(e.row["opcode"])
+    space = SHARED_SPACE if name == "ATOMS" else GLOBAL_SPACE
+    counting = "POPC" in e.modifiers
+    size = 8 if e.modifiers & {"64", "U64", "S64", "F64"} else 4
+    kind = atomics.COUNT_LANE if counting else e.choose(_ATOMICS)
+    type_ = e.choose(_ATOMIC_TYPES, atomics.UNSIGNED)
+    if type_ in (atomics.FLOAT, atomics.PAIR_F16, atomics.PAIR_BF16) and kind != atomics.ADD:
+        raise e.fail("a float atomic other than ADD")
+    if e.next_is_predicate():
+        e.predicate_destination(C.PD0)
+    if name != "RED":
+        e.destination(size // 4)
+    operand = e.take()
+    if space == GLOBAL_SPACE and "E" in e.modifiers:
+        operand["wide"] = True  # nvdisasm leaves .64 out on CAS
+    offset, how = _address(e, operand, C.A, C.C, space)
+    e.out[C.TARGET] = ~e.area.zero()
+    if not counting:
+        e.source(C.B, e.take(), size // 4)
+    if kind == atomics.CAS:
+        e.source(C.TARGET, e.take(), size // 4)
+    flags = atomics.FLUSH * ("FTZ" in e.modifiers) | atomics.NO_RESULT * (name == "RED")
+    e.op(Op.ATOM, m0=offset, m1=size, m2=how, m3=kind | type_ << atomics.TYPE_SHIFT | flags)
+
+
+def ldc(e: Emit) -> None:
+    """LDC: a constant bank at a fixed offset is a move; with a register index it is read as memory."""
+    operand = e.operands[1]
+    if operand["kind"] == Operand.CONSTANT and operand["index"] < 0 and operand["uniform"] < 0:
+        return lower_integer.mov(e)
+    e.known(*_SIZES)
+    size = _size(e)
+    e.destination(max(1, (size & memory.SIZE_MASK) // 4))
+    operand = e.take()
+    if operand["kind"] != Operand.CONSTANT:
+        raise e.fail("expected a constant-bank operand")
+    if 0 <= int(operand["index"]) < ZERO_REGISTER:
+        e.out[C.A] = e.register(int(operand["index"]))
+    if 0 <= int(operand["uniform"]) < ZERO_UNIFORM:
+        e.out[C.C] = e.uniform_register(int(operand["uniform"]))
+    return e.op(Op.LDC, m0=int(operand["value"]), m1=size, m3=int(operand["bank"]))
 
 
 def ldsm(e: Emit) -> None:
@@ -132,11 +185,11 @@ def nothing(e: Emit) -> None:
 
 
 def bra(e: Emit) -> None:
-    """BRA: branch where the guard and the optional predicate hold."""
-    e.known("U", "CALL")
+    """BRA: branch where the guard and the optional predicate hold; .ANY takes all lanes if one branches."""
+    e.known("U", "CALL", "ANY")
     if e.next_is_predicate():
-        raise e.fail("a branch with a second predicate")
-    e.op(Op.BRA, target=e.target())
+        e.predicate_source(C.PS0)
+    e.op(Op.BRA, target=e.target(), m0="ANY" in e.modifiers)
 
 
 def call(e: Emit) -> None:
@@ -201,7 +254,8 @@ def special(e: Emit) -> None:
     return e.op(Op.SPECIAL, m0=int(operand["value"]), m1=words)
 
 
-_READABLE = frozenset(SPECIAL_REGISTERS[1:8] + SPECIAL_REGISTERS[9:16])
+# A block is the only one of its cluster, so that SR_CgaCtaId reads 0.
+_READABLE = frozenset((*SPECIAL_REGISTERS[1:8], *SPECIAL_REGISTERS[9:16], "SR_CgaCtaId"))
 
 
 def trap(e: Emit) -> None:
@@ -212,7 +266,8 @@ def trap(e: Emit) -> None:
 
 LOWERINGS = {
     "LDG": load, "LDS": load, "LDL": load, "STG": store, "STS": store, "STL": store,
-    "LDSM": ldsm, "LDGSTS": ldgsts,
+    "LDSM": ldsm, "LDGSTS": ldgsts, "LDC": ldc,
+    "ATOMG": atom, "ATOM": atom, "ATOMS": atom, "RED": atom,
     "HMMA": hmma, "IMMA": imma,
     "NOP": nothing, "DEPBAR": nothing, "LDGDEPBAR": nothing, "ERRBAR": nothing, "MEMBAR": nothing,
     "CCTL": nothing, "YIELD": nothing, "WARPSYNC": nothing, "NANOSLEEP": nothing,

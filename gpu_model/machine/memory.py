@@ -7,7 +7,9 @@ launch's memory before any lane of the instruction reads or writes.
 import numpy as np
 from numba import njit
 
+from gpu_model.machine.atomics import atomic
 from gpu_model.machine.context import (
+    CONSTANT_SPACE,
     GLOBAL_SPACE,
     LOCAL,
     LOCAL_BYTES,
@@ -128,22 +130,25 @@ def _host_base(ctx, space, lane):
 
 
 @njit
+def _load_lane(address, destination, lane, size, extend):
+    if size >= 4:
+        for word in range(size >> 2):
+            store_u32(destination + 128 * word, lane, load_u32(address, word))
+    elif size == 2:
+        value = np.uint32(load_u16(address, 0))
+        store_u32(destination, lane, np.uint32(value | 0xFFFF0000) if extend and value >> 15 else value)
+    else:
+        value = np.uint32(load_u8(address, 0))
+        store_u32(destination, lane, np.uint32(value | 0xFFFFFF00) if extend and value >> 7 else value)
+
+
+@njit
 def _load(ctx, u, frame, into, space, mask):
     size, destination = field(u, M1) & SIZE_MASK, frame + field(u, D)
     extend = field(u, M1) & SIGNED_LOAD
     for lane in range(32):
-        if not (mask >> lane) & 1:
-            continue
-        address = load_i64(into, lane) + _host_base(ctx, space, lane)
-        if size >= 4:
-            for word in range(size >> 2):
-                store_u32(destination + 128 * word, lane, load_u32(address, word))
-        elif size == 2:
-            value = np.uint32(load_u16(address, 0))
-            store_u32(destination, lane, np.uint32(value | 0xFFFF0000) if extend and value >> 15 else value)
-        else:
-            value = np.uint32(load_u8(address, 0))
-            store_u32(destination, lane, np.uint32(value | 0xFFFFFF00) if extend and value >> 7 else value)
+        if (mask >> lane) & 1:
+            _load_lane(load_i64(into, lane) + _host_base(ctx, space, lane), destination, lane, size, extend)
 
 
 @njit
@@ -158,21 +163,71 @@ def _remember_old(ctx, address, size):
 
 
 @njit
+def _store_lane(address, data, lane, size):
+    """Store a lane's value; whether memory changed."""
+    changed = False
+    if size >= 4:
+        for word in range(size >> 2):
+            value = load_u32(data + 128 * word, lane)
+            changed |= load_u32(address, word) != value
+            store_u32(address, word, value)
+    elif size == 2:
+        half = np.uint16(load_u32(data, lane))
+        changed = load_u16(address, 0) != half
+        store_u16(address, 0, half)
+    else:
+        byte = np.uint8(load_u32(data, lane))
+        changed = load_u8(address, 0) != byte
+        store_u8(address, 0, byte)
+    return changed
+
+
+@njit
 def _store(ctx, u, frame, consts, into, space, mask):
-    size, data = field(u, M1) & SIZE_MASK, source(u, B, frame, consts)
+    size, data, changed = field(u, M1) & SIZE_MASK, source(u, B, frame, consts), 0
     for lane in range(32):
         if not (mask >> lane) & 1:
             continue
         address = load_i64(into, lane) + _host_base(ctx, space, lane)
         if space == GLOBAL_SPACE:
             _remember_old(ctx, address, size)
-        if size >= 4:
-            for word in range(size >> 2):
-                store_u32(address, word, load_u32(data + 128 * word, lane))
-        elif size == 2:
-            store_u16(address, 0, np.uint16(load_u32(data, lane)))
-        else:
-            store_u8(address, 0, np.uint8(load_u32(data, lane)))
+        changed += _store_lane(address, data, lane, size)
+    if space == GLOBAL_SPACE:
+        put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
+
+
+@njit
+def _atomic(ctx, u, frame, consts, into, space, mask):
+    if space == GLOBAL_SPACE:
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                _remember_old(ctx, load_i64(into, lane), field(u, M1) & SIZE_MASK)
+    changed = atomic(u, frame, consts, into, _host_base(ctx, space, 0), mask)
+    if space == GLOBAL_SPACE:
+        put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
+
+
+@njit
+def _load_constant(ctx, u, frame, consts, row, into, mask):
+    """LDC with a register index: a constant bank read as memory."""
+    size, bank, destination = field(u, M1) & SIZE_MASK, field(u, M3), frame + field(u, D)
+    base, limit = load_i64(get(ctx, Context.BANKS), 2 * bank), load_i64(get(ctx, Context.BANKS), 2 * bank + 1)
+    _addresses(u, A, C, field(u, M0), SHARED_SPACE, frame, consts, into)
+    for lane in range(32):
+        if not (mask >> lane) & 1:
+            continue
+        offset = load_i64(into, lane)
+        if offset + size > limit:
+            report_fault(ctx, Fault.OUT_OF_BOUNDS, row, lane, offset, size, CONSTANT_SPACE)
+            return False
+        if offset & (size - 1):
+            report_fault(ctx, Fault.MISALIGNED, row, lane, offset, size, CONSTANT_SPACE)
+            return False
+    extend = field(u, M1) & SIGNED_LOAD
+    for lane in range(32):
+        if (mask >> lane) & 1:
+            _load_lane(base + load_i64(into, lane), destination, lane, size, extend)
+    return True
 
 
 @njit
@@ -225,6 +280,8 @@ def memory_step(op, ctx, u, frame, consts, row, mask, into):
         _hide_inactive(into, reading)
         _hide_inactive(into + 256, mask)
         return done
+    if op == Op.LDC:
+        return _load_constant(ctx, u, frame, consts, row, into, mask)
     how, size = field(u, M2), field(u, M1) & SIZE_MASK
     space = how & SPACE_MASK
     _addresses(u, A, C, field(u, M0), how, frame, consts, into)
@@ -237,6 +294,8 @@ def memory_step(op, ctx, u, frame, consts, row, mask, into):
         return False
     if op == Op.LOAD:
         _load(ctx, u, frame, into, space, mask)
+    elif op == Op.ATOM:
+        _atomic(ctx, u, frame, consts, into, space, mask)
     elif op == Op.STORE:
         _store(ctx, u, frame, consts, into, space, mask)
     else:

@@ -4,7 +4,7 @@ A micro-op is a row of int64 columns. Operands are byte offsets of register rows
 non-negative in the warp's frame, `~offset` in the launch's constant area, so that a register, a uniform
 register, an immediate and a constant-bank word are all read the same way.
 
-Frame of a warp: one row of predicate words (P0..PT, UP0..UPT, a sink), the registers, the 64 uniform
+Frame of a warp: one row of predicate words (P0..PT, UP0..UPT, a sink), the registers, the uniform
 registers (replicated over the lanes), and rows that swallow writes to RZ.
 """
 
@@ -44,7 +44,7 @@ class Column(IntEnum):
     M1 = 23
     M2 = 24
     M3 = 25
-    TARGET = 26  # micro-op index of a branch target
+    TARGET = 26  # micro-op index of a branch target; the swap value of a CAS
     COUNT = 27
 
 
@@ -57,7 +57,6 @@ class Column(IntEnum):
 MICROOP_BYTES = 8 * COUNT
 PREDICATE_WORDS = 17  # P0..P6, PT, UP0..UP6, UPT, sink
 PREDICATE_SINK = 16
-UNIFORM_REGISTERS = 64
 SINK_ROWS = 8  # a 256-bit write to RZ
 
 FAMILY_SHIFT = 6
@@ -76,28 +75,66 @@ class Family(IntEnum):
     MEMORY = 7
     TENSOR = 8
     CONTROL = 9
+    WIDE = 10
+    BULK = 11
+    WGMMA = 12
+    NARROW = 13
 
 
-def _family(family: Family, *names: str) -> dict[str, int]:
-    return {name: (family << FAMILY_SHIFT) + i for i, name in enumerate(names)}
+# fmt: off
+def _numbers(family: Family, count: int) -> range:
+    """The first `count` operation numbers of a family."""
+    return range(family << FAMILY_SHIFT, (family << FAMILY_SHIFT) + count)
 
 
-Op = IntEnum(
-    "Op",
-    _family(Family.INTEGER, "MOV", "IADD3", "IADD3_CARRY", "IMAD", "IMAD_CARRY", "IMAD_WIDE", "IMAD_HI", "LEA",
-            "LEA_HI", "LOP3", "SHF", "SEL", "IMNMX", "PRMT", "SGXT", "BMSK", "IABS", "POPC", "BREV", "FLO", "IDP",
-            "P2R", "R2P", "R2UR")
-    | _family(Family.FLOAT, "FADD", "FMUL", "FFMA", "FADD_MODE", "FMUL_MODE", "FFMA_MODE", "FMNMX", "MUFU", "FSET",
-              "FRND", "FCHK")
-    | _family(Family.HALF, "HADD2", "HMUL2", "HFMA2", "HSETP2", "HSET2", "HMNMX2")
-    | _family(Family.PREDICATE, "ISETP", "FSETP", "PLOP3", "DSETP", "VOTE")
-    | _family(Family.CONVERT, "F2FP", "I2F", "F2I", "F2F")
-    | _family(Family.DOUBLE, "DADD", "DMUL", "DFMA", "MUFU64H")
-    | _family(Family.EXCHANGE, "SHFL", "MATCH", "REDUX")
-    | _family(Family.MEMORY, "LOAD", "STORE", "LDSM", "LDGSTS")
-    | _family(Family.TENSOR, "HMMA", "IMMA")
-    | _family(Family.CONTROL, "NOP", "BRA", "EXIT", "BAR", "BSSY", "BSYNC", "BREAK", "RET", "TRAP", "SPECIAL"),
-)  # fmt: skip
+class Op(IntEnum):
+    """Operations of micro-ops, numbered within their family."""
+
+    (
+        MOV, IADD3, IADD3_CARRY, IMAD, IMAD_CARRY, IMAD_WIDE, IMAD_HI, LEA, LEA_HI, LOP3, SHF, SEL, IMNMX,
+        PRMT, SGXT, BMSK, IABS, POPC, BREV, FLO, IDP, P2R, R2P, R2UR,
+    ) = _numbers(Family.INTEGER, 24)
+    (
+        FADD, FMUL, FFMA, FADD_MODE, FMUL_MODE, FFMA_MODE, FMNMX, MUFU, FSET, FRND, FCHK,
+    ) = _numbers(Family.FLOAT, 11)
+    (
+        HADD2, HMUL2, HFMA2, HSETP2, HSET2, HMNMX2,
+    ) = _numbers(Family.HALF, 6)
+    (
+        ISETP, FSETP, PLOP3, DSETP, VOTE,
+    ) = _numbers(Family.PREDICATE, 5)
+    (
+        F2FP, I2F, F2I, F2F,
+    ) = _numbers(Family.CONVERT, 4)
+    (
+        DADD, DMUL, DFMA, MUFU64H,
+    ) = _numbers(Family.DOUBLE, 4)
+    (
+        SHFL, MATCH, REDUX,
+    ) = _numbers(Family.EXCHANGE, 3)
+    (
+        LOAD, STORE, LDSM, LDGSTS, ATOM, LDC,
+    ) = _numbers(Family.MEMORY, 6)
+    (
+        HMMA, IMMA,
+    ) = _numbers(Family.TENSOR, 2)
+    (
+        IADD64, ISETP64, MINMAX, MINMAX16, ELECT, MIXED,
+    ) = _numbers(Family.WIDE, 6)
+    (
+        BARRIER_SET, BARRIER_ARRIVE, BARRIER_TEST, TENSOR_LOAD, TENSOR_STORE, TENSOR_REDUCE, BLOCK_LOAD,
+        BLOCK_STORE, STSM,
+    ) = _numbers(Family.BULK, 9)
+    (
+        WGMMA, WGMMA_INTEGER,
+    ) = _numbers(Family.WGMMA, 2)
+    (
+        QMMA, OMMA,
+    ) = _numbers(Family.NARROW, 2)
+    (
+        NOP, BRA, EXIT, BAR, BSSY, BSYNC, BREAK, RET, TRAP, SPECIAL,
+    ) = _numbers(Family.CONTROL, 10)
+# fmt: on
 
 
 @njit

@@ -5,7 +5,7 @@ accumulator, and column g of B.
 """
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from gpu_model.machine.context import Context, get, put
 from gpu_model.machine.integer import blend
@@ -20,8 +20,8 @@ DOT_WORDS = 32 * 14  # A (4 rows), B (2), accumulator before (4) and after (4) o
 @njit
 def _split(bits, kind):
     if kind == F16:
-        return split_f16(np.int32(bits))
-    return split_bf16(np.int32(bits))
+        return split_f16(bits)
+    return split_bf16(bits)
 
 
 @njit
@@ -48,10 +48,10 @@ def _load_words(a, b, depth, a_sig, a_exp, b_sig, b_exp):
         group, thread = lane >> 2, lane & 3
         for register in range(depth >> 1):
             row, k = group + 8 * (register & 1), thread + 4 * (register >> 1)
-            a_sig[k, row], a_exp[k, row] = split_tf32(np.int32(load_u32(a + 128 * register, lane)))
+            a_sig[k, row], a_exp[k, row] = split_tf32(load_u32(a + 128 * register, lane))
         for register in range(depth >> 2):
             k = thread + 4 * register
-            b_sig[k, group], b_exp[k, group] = split_tf32(np.int32(load_u32(b + 128 * register, lane)))
+            b_sig[k, group], b_exp[k, group] = split_tf32(load_u32(b + 128 * register, lane))
 
 
 @njit

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.context import Context, Fault, get, put, report_fault
-from gpu_model.machine.integer import blend
+from gpu_model.machine.integer import blend, predicate
 from gpu_model.machine.lanes import call_step, load_i64, load_u32, store_i64, store_u8, store_u32
 from gpu_model.machine.microop import (
     FAMILY_SHIFT,
@@ -21,6 +21,7 @@ from gpu_model.machine.microop import (
     M1,
     MICROOP_BYTES,
     OP,
+    PS0,
     TARGET,
     UNIFORM,
     A,
@@ -57,7 +58,7 @@ READY, AT_BARRIER, EXITED = 0, 1, 2
 # What a split waits for: nothing, convergence barrier i (1 + i), or the block barrier.
 RUNNABLE, WAITING, AT_BLOCK_BARRIER = 0, 1, 99
 
-CONTINUE, SWITCH, STOP, FAULTED = range(4)
+CONTINUE, SWITCH, STOP, FAULTED, FULL_TRACE = range(5)
 
 # Special registers, by their index in gpu_model.program.SPECIAL_REGISTERS.
 SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID_Z = range(8)
@@ -242,7 +243,10 @@ def _return(ctx, warp, u, frame, consts, pc, active):
 def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
     """Execute a control micro-op; says whether the running split goes on."""
     if op == Op.BRA:
-        return _branch(warp, pc, active, mask, field(u, TARGET))
+        taken = mask & np.int64(predicate(u, PS0, frame))
+        if field(u, M0) and taken:  # .ANY: all lanes follow one
+            taken = active
+        return _branch(warp, pc, active, taken, field(u, TARGET))
     if op == Op.EXIT:
         if mask == 0:
             store_i64(warp, Warp.PC, pc + 1)
@@ -317,14 +321,36 @@ def _execute(family, op, ctx, u, frame, consts, t, pc, mask, tracing):
 
 
 @njit
-def run_warp(ctx, warp, frame):
-    """Run a warp until it exits, waits at a barrier, faults, or the budget or trace space runs out."""
+def _yield_split(warp, pc, active):
+    """At the end of a turn let the split furthest on run, which may hold the lock that this one spins on."""
+    store_i64(warp, Warp.PC, pc)
+    store_i64(warp, Warp.ACTIVE, active)
+    best, best_pc = -1, np.int64(pc)
+    for i in range(load_i64(warp, Warp.SPLITS)):
+        entry = _split_entry(warp, i)
+        if load_i64(entry, 2) == RUNNABLE and load_i64(entry, 0) > best_pc:
+            best, best_pc = i, load_i64(entry, 0)
+    if best >= 0:
+        mask = load_i64(_split_entry(warp, best), 1)
+        _remove_split(warp, best)
+        _push_split(warp, pc, active, RUNNABLE)
+        store_i64(warp, Warp.PC, best_pc)
+        store_i64(warp, Warp.ACTIVE, mask)
+
+
+@njit
+def run_warp(ctx, warp, frame, turn):
+    """Run a warp until it exits, waits, faults, or its turn, the budget or the trace space is used up."""
     microops, consts, t = get(ctx, Context.MICROOPS), get(ctx, Context.CONSTS), get(ctx, Context.TEMP)
     tracing = get(ctx, Context.TRACE) != 0
-    executed, limit = get(ctx, Context.EXECUTED), get(ctx, Context.EXECUTED) + get(ctx, Context.BUDGET)
+    executed = get(ctx, Context.EXECUTED)
+    start, limit = executed, executed + min(turn, get(ctx, Context.BUDGET))
     pc, active = load_i64(warp, Warp.PC), load_i64(warp, Warp.ACTIVE)
     outcome = CONTINUE
-    while executed < limit and not (tracing and _trace_full(ctx)):
+    while executed < limit:
+        if tracing and _trace_full(ctx):
+            outcome = FULL_TRACE
+            break
         u = microops + MICROOP_BYTES * pc
         op = field(u, OP)
         guard = load_u32(frame + field(u, GUARD), 0) ^ np.uint32(field(u, GUARD_XOR))
@@ -351,9 +377,11 @@ def run_warp(ctx, warp, frame):
         if outcome != CONTINUE:
             break
         pc, active = load_i64(warp, Warp.PC), load_i64(warp, Warp.ACTIVE)
-    put(ctx, Context.BUDGET, limit - executed)
+    put(ctx, Context.BUDGET, get(ctx, Context.BUDGET) - (executed - start))
     put(ctx, Context.EXECUTED, executed)
     if outcome == CONTINUE:
+        _yield_split(warp, pc, active)
+    elif outcome == FULL_TRACE:
         store_i64(warp, Warp.PC, pc)
         store_i64(warp, Warp.ACTIVE, active)
     return outcome

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from gpu_model.execute import Machine
+from gpu_model.execute import Machine, execute
 from gpu_model.launch import Launch, Segment
 from gpu_model.sass import assemble
 
@@ -34,13 +34,14 @@ def run(body: str, *inputs: np.ndarray, outputs: int = 1, shared_bytes: int = 0,
     for row, word in zip(source, words, strict=False):
         row[:] = np.resize(word, threads)
     result = np.zeros((outputs, threads), np.uint32)
-    machine_for(build(body, len(words), outputs), source, result, shared_bytes, threads).run_block(0)
+    execute(machine_for(build(body, len(words), outputs), source, result, shared_bytes, threads))
     return result
 
 
 def machine_for(
-    listing: str, source: np.ndarray, result: np.ndarray, shared_bytes: int = 0, threads: int = 32, grid: int = 1
-) -> Machine:
+    listing: str, source: np.ndarray, result: np.ndarray, shared_bytes: int = 0, threads: int = 32, grid: int = 1,
+    *, trace: bool = False,
+) -> Machine:  # fmt: skip
     """A machine ready to run a listing whose two parameters point at `source` and `result`."""
     parameters = np.array([source.ctypes.data, result.ctypes.data], np.uint64).tobytes()
     segments = sorted(
@@ -48,4 +49,5 @@ def machine_for(
         key=lambda segment: segment.address,
     )
     program = dataclasses.replace(assemble(listing), local_bytes=LOCAL_BYTES)
-    return Machine(Launch(program, (grid, 1, 1), threads, shared_bytes, parameters, tuple(segments), (source, result)))
+    launch = Launch(program, (grid, 1, 1), threads, shared_bytes, parameters, tuple(segments), (source, result))
+    return Machine(launch, trace=trace)

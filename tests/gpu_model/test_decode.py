@@ -82,7 +82,6 @@ def test_mutated_code_decodes_or_is_refused(cubin):
             image[position] = rng.integers(0, 256)
         try:
             program, _ = decode(bytes(image))
-        except CubinError as error:
-            assert str(error)
-        else:
-            assert len(program) == len(code) // 16
+        except CubinError:
+            continue
+        assert len(program) == len(code) // 16

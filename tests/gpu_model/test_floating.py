@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.gpu_model.sass_runner import run
 
 BITS = st.integers(0, 0xFFFFFFFF)
@@ -132,8 +133,8 @@ def test_minimum_maximum_and_comparisons(seed):
 def test_packed_half_arithmetic_is_ieee(seed):
     rng = np.random.default_rng(seed)
     a, b, c = (rng.integers(0, 1 << 32, 32, dtype=np.uint32) for _ in range(3))
-    got = run("HADD2 R40, R10, R11\nHMUL2 R41, R10, R11\nHFMA2 R42, R10, R11, R12\nHFMA2 R43, R10.H0_H0, R11, -R12.H1_H1",
-              a, b, c, outputs=4)  # fmt: skip
+    body = "HADD2 R40, R10, R11\nHMUL2 R41, R10, R11\nHFMA2 R42, R10, R11, R12\nHFMA2 R43, R10.H0_H0, R11, -R12.H1_H1"
+    got = run(body, a, b, c, outputs=4)
     x, y, z = (row.view(np.float16) for row in (a, b, c))
     with np.errstate(all="ignore"):
         exact = x.astype(np.float64) * y + z  # the double sum is exact: 22 + 11 bits within 2^41
@@ -189,8 +190,8 @@ def test_float_to_half_conversions_match_torch(seed):
 def test_integer_and_float_conversions(bits):
     a = np.array(bits, np.uint32)
     got = run(
-        "I2F.U32 R40, R10\nI2FP.F32.S32 R41, R10\nF2I.TRUNC.NTZ R42, R10\nF2I.U32.TRUNC.NTZ R43, R10\nF2I.FLOOR.NTZ R44, R10\n"
-        "FRND R45, R10\nFRND.FLOOR R46, R10\nHADD2.F32 R47, -RZ, R10.H1_H1",
+        "I2F.U32 R40, R10\nI2FP.F32.S32 R41, R10\nF2I.TRUNC.NTZ R42, R10\nF2I.U32.TRUNC.NTZ R43, R10\n"
+        "F2I.FLOOR.NTZ R44, R10\nFRND R45, R10\nFRND.FLOOR R46, R10\nHADD2.F32 R47, -RZ, R10.H1_H1",
         a, outputs=8,
     )  # fmt: skip
     x = a.view(np.float32).astype(np.float64)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from tests.gpu_model.sass_runner import machine_for, run
 
 from gpu_model.errors import ExecutionError, MemoryFault, UnsupportedInstruction
-from gpu_model.execute import Machine, execute_traced
+from gpu_model.execute import Machine, execute, execute_traced
 from gpu_model.launch import Launch
 from gpu_model.machine.lower import lower
 from gpu_model.sass import assemble
+from tests.gpu_model.sass_runner import machine_for, run
 
 LANES = np.arange(32, dtype=np.uint32)
 SETUP = """
@@ -59,7 +59,8 @@ def test_ldsm_gives_mma_fragments(transposed):
 
 def test_ldgsts_zero_fills_where_its_predicate_is_false():
     data = LANES + 100
-    body = "ISETP.LT.U32.AND P1, PT, R0, 0x14, PT\nLDGSTS.E [R0.X4], [R2.64], P1\nLDGDEPBAR\nDEPBAR.LE SB0, 0x0\nLDS R40, [R0.X4]"
+    body = "ISETP.LT.U32.AND P1, PT, R0, 0x14, PT\nLDGSTS.E [R0.X4], [R2.64], P1\n"
+    body += "LDGDEPBAR\nDEPBAR.LE SB0, 0x0\nLDS R40, [R0.X4]"
     got = run(body, data, shared_bytes=128)[0]
     assert got.tolist() == np.where(LANES < 20, data, 0).tolist()
 
@@ -91,7 +92,7 @@ VOTE.ANY R41, PT, PT
 def test_early_exit_of_some_lanes():
     source, result = LANES.reshape(1, 32).copy(), np.zeros((1, 32), np.uint32)
     listing = SETUP + "ISETP.GT.U32.AND P1, PT, R0, 0xf, PT\n@P1 EXIT\nSTG.E [R4.64], R0\nEXIT"
-    machine_for(listing, source, result).run_block(0)
+    execute(machine_for(listing, source, result))
     assert result[0].tolist() == [*range(16), *[0] * 16]
 
 
@@ -102,7 +103,7 @@ def test_call_and_return():
     returns_to = 16 * (listing_head + 4)
     source, result = LANES.reshape(1, 32).copy(), np.zeros((1, 32), np.uint32)
     listing = f"start:\n{SETUP}\nLDG.E R10, [R2.64]\n{body.replace('0x100', hex(returns_to))}\nSTG.E [R4.64], R40\nEXIT"
-    machine_for(listing, source, result).run_block(0)
+    execute(machine_for(listing, source, result))
     assert result[0].tolist() == (2 * LANES).tolist()
 
 
@@ -115,7 +116,7 @@ LDS R40, [R6.X4]
 STG.E [R4.64], R40
 EXIT"""  # fmt: skip
     source, result = np.zeros((1, 64), np.uint32), np.zeros((1, 64), np.uint32)
-    machine_for(listing, source, result, shared_bytes=256, threads=64).run_block(0)
+    execute(machine_for(listing, source, result, shared_bytes=256, threads=64))
     assert result[0].tolist() == [*range(32, 64), *range(32)]
 
 
@@ -123,14 +124,14 @@ def test_deadlock_is_named():
     listing = "S2R R0, SR_TID.X\nISETP.LT.U32.AND P1, PT, R0, 0x20, PT\n@P1 BAR.SYNC 0x0, 0x40\nEXIT"
     source = np.zeros((1, 64), np.uint32)
     with pytest.raises(ExecutionError, match=r"deadlock in kernel handmade, block \(0, 0, 0\)"):
-        machine_for(listing, source, source.copy(), threads=64).run_block(0)
+        execute(machine_for(listing, source, source.copy(), threads=64))
 
 
 def test_out_of_bounds_store_is_named_and_undone():
     source, result = LANES.reshape(1, 32).copy(), np.full((1, 32), 7, np.uint32)
     listing = SETUP + "STG.E [R4.64], R0\nSTG.E [R4.64+0x4], R0\nEXIT"
     with pytest.raises(MemoryFault) as caught:
-        machine_for(listing, source, result).run_block(0)
+        execute(machine_for(listing, source, result))
     message = str(caught.value)
     assert "out-of-bounds global access of 4 bytes" in message
     assert "block (0, 0, 0), warp 0, lane 31 (thread 31)" in message
@@ -144,7 +145,7 @@ def test_misaligned_load_is_named():
     source = np.zeros((1, 64), np.uint32)
     listing = SETUP + "LDG.E.64 R6, [R2.64+0x4]\nEXIT"
     with pytest.raises(MemoryFault, match="misaligned global access of 8 bytes"):
-        machine_for(listing, source, source.copy()).run_block(0)
+        execute(machine_for(listing, source, source.copy()))
 
 
 def test_shared_access_past_the_block_is_named():
@@ -173,7 +174,7 @@ def test_unsupported_instructions_are_named_before_anything_runs(text, reason):
 def test_trace_has_every_warp_in_program_order():
     listing = SETUP + "LDG.E R6, [R2.64]\nISETP.LT.U32.AND P1, PT, R0, 0x28, PT\n@P1 STG.E [R4.64], R6\nEXIT"
     source, result = np.zeros((1, 64), np.uint32), np.zeros((1, 64), np.uint32)
-    machine = machine_for(listing, source, result, threads=64, grid=2)
+    machine = machine_for(listing, source, result, threads=64, grid=2, trace=True)
     traces = list(execute_traced(machine))
     assert [trace.block for trace in traces] == [0, 1]
     trace = traces[0]
@@ -192,6 +193,5 @@ def test_trace_has_every_warp_in_program_order():
 def test_long_traces_grow():
     body = "MOV R6, 0x8000\nloop:\nIADD3 R6, R6, -0x1, RZ\nISETP.NE.AND P1, PT, R6, RZ, PT\n@P1 BRA `(loop)\nEXIT"
     program = assemble(body)
-    trace = Machine(Launch(program, (1, 1, 1), 32, 0, b"", ())).run_block(0, trace=True)
-    assert trace is not None
+    (trace,) = execute_traced(Machine(Launch(program, (1, 1, 1), 32, 0, b"", ()), trace=True))
     assert len(trace.row) == 1 + 3 * 0x8000 + 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpu_model.errors import SassError
-from gpu_model.program import Operand
+from gpu_model.program import ZERO_UNIFORM, Operand
 from gpu_model.sass import assemble, parse_instruction, set_control, split_operands
 
 
@@ -22,7 +22,7 @@ def operand(text: str, index: int = 1):
         ("MOV R1, R7", {"kind": Operand.REGISTER, "index": 7}),
         ("MOV R1, RZ", {"kind": Operand.REGISTER, "index": 255}),
         ("MOV R1, UR5", {"kind": Operand.UNIFORM, "index": 5}),
-        ("MOV R1, URZ", {"kind": Operand.UNIFORM, "index": 63}),
+        ("MOV R1, URZ", {"kind": Operand.UNIFORM, "index": ZERO_UNIFORM}),
         ("FADD R1, -|R2|, R3", {"kind": Operand.REGISTER, "index": 2, "negate": True, "absolute": True}),
         ("LOP3.LUT R1, ~R2, R3, RZ, 0xc0, !PT", {"index": 2, "negate": True}),
         ("FADD R1, R2.reuse, R3", {"index": 2, "reuse": True}),

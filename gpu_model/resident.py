@@ -1,0 +1,228 @@
+"""One thread block in flight: its registers, memories, control state and trace."""
+
+import ctypes
+import struct
+
+import numpy as np
+
+from gpu_model.errors import ExecutionError, MemoryFault
+from gpu_model.launch import Launch, Segment, local_bytes
+from gpu_model.machine.block import DEADLOCK, DONE, FAILED, run_block, start_block
+from gpu_model.machine.context import CONSTANT_SPACE, GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE, Context, Fault
+from gpu_model.machine.families import function_table
+from gpu_model.machine.lower import Code
+from gpu_model.machine.tensor import DOT_WORDS, SCRATCH_BYTES
+from gpu_model.machine.warp import WARP_BYTES, Warp
+from gpu_model.trace import BlockTrace
+
+_TEMP_ROWS = 16
+_UNDO_WORDS = 1 << 16
+_SPACES = {GLOBAL_SPACE: "global", SHARED_SPACE: "shared", LOCAL_SPACE: "local", CONSTANT_SPACE: "constant"}
+
+
+class _Trace:
+    """Growing trace columns of one block."""
+
+    def __init__(self) -> None:
+        self.row = np.empty(1 << 14, np.uint32)
+        self.mask = np.empty(1 << 14, np.uint32)
+        self.warp = np.empty(1 << 14, np.uint8)
+        self.access = np.empty(1 << 14, np.int32)
+        self.address = np.empty((1 << 12, 32), np.int64)
+
+    def attach(self, ctx: np.ndarray) -> None:
+        """Write the columns' addresses and capacities into a context."""
+        ctx[Context.TRACE_EVENT_CAPACITY] = len(self.row)
+        ctx[Context.TRACE_ACCESS_CAPACITY] = len(self.address)
+        ctx[Context.EVENT_ROW] = self.row.ctypes.data
+        ctx[Context.EVENT_MASK] = self.mask.ctypes.data
+        ctx[Context.EVENT_WARP] = self.warp.ctypes.data
+        ctx[Context.EVENT_ACCESS] = self.access.ctypes.data
+        ctx[Context.ACCESS_ADDRESS] = self.address.ctypes.data
+
+    def grow(self, ctx: np.ndarray) -> None:
+        """Double whatever is nearly full."""
+        if ctx[Context.TRACE_EVENTS] >= len(self.row):
+            for name in ("row", "mask", "warp", "access"):
+                column = getattr(self, name)
+                setattr(self, name, np.resize(column, 2 * len(column)))
+        if ctx[Context.TRACE_ACCESSES] + 2 > len(self.address):
+            self.address = np.resize(self.address, (2 * len(self.address), 32))
+        self.attach(ctx)
+
+    def take(self, ctx: np.ndarray, block: int, warps: int) -> BlockTrace:
+        """Copy out the recorded block, its events sorted by warp."""
+        events, accesses = int(ctx[Context.TRACE_EVENTS]), int(ctx[Context.TRACE_ACCESSES])
+        warp = self.warp[:events]
+        order = np.argsort(warp, kind="stable")
+        start = np.zeros(warps + 1, np.int64)
+        np.cumsum(np.bincount(warp, minlength=warps), out=start[1:])
+        return BlockTrace(
+            block, start, self.row[:events][order], self.mask[:events][order], self.access[:events][order],
+            self.address[:accesses].copy(),
+        )  # fmt: skip
+
+
+class ResidentBlock:
+    """Memory and state of one block; reused for one block after another.
+
+    Args:
+        launch: what the block belongs to.
+        code: its micro-ops.
+        consts: the launch's constant area.
+        trace: record a trace.
+        dots: tensor instructions to keep the operands of.
+    """
+
+    def __init__(self, launch: Launch, code: Code, consts: np.ndarray, *, trace: bool, dots: int):
+        self.launch, self.block = launch, -1
+        self._trace = _Trace() if trace else None
+        warps = launch.warps
+        self._frames = np.zeros(warps * code.frame_bytes, np.uint8)
+        self._states = np.zeros((warps, WARP_BYTES // 8), np.int64)
+        self._temp = np.zeros(_TEMP_ROWS * 128, np.uint8)
+        self._shared = np.zeros(max(launch.shared_bytes, 16), np.uint8)
+        self._local = np.zeros(max(warps * 32 * local_bytes(launch.program), 16), np.uint8)
+        self._ranges = np.array([(s.address, s.address + s.size) for s in launch.segments] or [(0, 0)], np.int64)
+        self._addresses = np.zeros(64, np.int64)
+        self._undo = np.zeros((_UNDO_WORDS, 2), np.int64)
+        self._dots = np.zeros((dots, DOT_WORDS), np.uint32)
+        self._tensor = np.zeros(SCRATCH_BYTES, np.uint8)
+        self._steps = function_table()
+        self._bank_bytes = {bank: np.frombuffer(data, np.uint8) for bank, data in launch.constant_banks().items()}
+        self._banks = np.zeros((max(self._bank_bytes) + 1, 2), np.int64)
+        for bank, data in self._bank_bytes.items():
+            self._banks[bank] = data.ctypes.data, len(data)
+        self._ctx = self._context(code, consts)
+
+    def _context(self, code: Code, consts: np.ndarray) -> np.ndarray:
+        launch, ctx = self.launch, np.zeros(Context.COUNT, np.int64)
+        for entry, array in (
+            (Context.MICROOPS, code.microops), (Context.CONSTS, consts), (Context.FRAMES, self._frames),
+            (Context.TEMP, self._temp), (Context.WARP_STATES, self._states), (Context.SHARED, self._shared),
+            (Context.LOCAL, self._local), (Context.RANGES, self._ranges), (Context.ADDRESS, self._addresses),
+            (Context.UNDO, self._undo), (Context.DOTS, self._dots), (Context.STEPS, self._steps),
+            (Context.TENSOR, self._tensor), (Context.BANKS, self._banks),
+        ):  # fmt: skip
+            ctx[entry] = array.ctypes.data
+        ctx[Context.FRAME_BYTES], ctx[Context.WARPS] = code.frame_bytes, launch.warps
+        ctx[Context.SHARED_BYTES], ctx[Context.LOCAL_BYTES] = launch.shared_bytes, local_bytes(launch.program)
+        ctx[Context.RANGE_COUNT] = len(launch.segments)
+        ctx[Context.NTID_X], ctx[Context.NTID_Y], ctx[Context.NTID_Z] = launch.threads, 1, 1
+        ctx[Context.UNDO_CAPACITY], ctx[Context.DOT_CAPACITY] = len(self._undo), len(self._dots)
+        return ctx
+
+    @property
+    def instructions(self) -> int:
+        """Warp-instructions of the current block so far."""
+        return int(self._ctx[Context.EXECUTED])
+
+    @property
+    def changes(self) -> int:
+        """Lanes whose store or atomic changed global memory, in the current block so far: a sign of progress."""
+        return int(self._ctx[Context.CHANGED])
+
+    def start(self, block: int) -> None:
+        """Put a block at its first instruction, with cleared registers and memories."""
+        ctx, self.block = self._ctx, block
+        ctx[Context.CTAID_X], ctx[Context.CTAID_Y], ctx[Context.CTAID_Z] = self.launch.block_index(block)
+        for entry in (Context.TRACE_EVENTS, Context.TRACE_ACCESSES, Context.UNDO_COUNT, Context.DOT_COUNT,
+                      Context.EXECUTED, Context.CHANGED, Context.FAULT):  # fmt: skip
+            ctx[entry] = 0
+        for memory in (self._frames, self._shared, self._local):
+            memory.fill(0)
+        ctx[Context.TRACE] = self._trace is not None
+        if self._trace:
+            self._trace.attach(ctx)
+        start_block(ctx.ctypes.data, self.launch.threads)
+
+    def run(self, budget: int) -> bool:
+        """Run for at most `budget` warp-instructions; True once the block is done.
+
+        Raises:
+            MemoryFault: an access outside the launch's memory, or misaligned; the block's stores are undone.
+            ExecutionError: a trap, or a deadlock at barriers.
+        """
+        ctx = self._ctx
+        ctx[Context.BUDGET] = budget
+        while True:
+            outcome = run_block(ctx.ctypes.data)
+            if outcome == DONE:
+                return True
+            if outcome == FAILED:
+                raise self._fault()
+            if outcome == DEADLOCK:
+                raise self._deadlock()
+            if self._trace and ctx[Context.BUDGET] > 0:
+                self._trace.grow(ctx)
+            else:
+                return False
+
+    def take_trace(self) -> BlockTrace | None:
+        """The finished block's trace, if one was recorded."""
+        return self._trace.take(self._ctx, self.block, self.launch.warps) if self._trace else None
+
+    def take_dots(self) -> np.ndarray:
+        """Operands of the block's tensor instructions, uint32[n, 14, 32]."""
+        count = int(self._ctx[Context.DOT_COUNT])
+        return self._dots[:count].reshape(count, 14, 32).copy()
+
+    def _fault(self) -> Exception:
+        ctx, program = self._ctx, self.launch.program
+        kind, row, lane = (int(ctx[e]) for e in (Context.FAULT, Context.FAULT_ROW, Context.FAULT_LANE))
+        address, size = int(ctx[Context.FAULT_ADDRESS]), int(ctx[Context.FAULT_BYTES])
+        warp = int(ctx[Context.WARP])
+        place = f"block {self.launch.block_index(self.block)}, warp {warp}, lane {lane} (thread {32 * warp + lane})"
+        where = f"{program.where(row)}; {place}; {program.text[row]}"
+        undone = self._undo_stores()
+        if kind == Fault.TRAP:
+            return ExecutionError(f"the kernel trapped (device_assert or unreachable code): {where}")
+        if kind == Fault.CALL_TARGET:
+            return ExecutionError(f"return to {address:#x}, which is no instruction of the kernel: {where}")
+        space = _SPACES[int(ctx[Context.FAULT_SPACE])]
+        what = "misaligned" if kind == Fault.MISALIGNED else "out-of-bounds"
+        near = self._nearest(address) if space == "global" else self._limits(space)
+        return MemoryFault(f"{what} {space} access of {size} bytes at {address:#x}: {where}; {near}; {undone}")
+
+    def _limits(self, space: str) -> str:
+        if space == "constant":
+            return "the constant bank ends before it"
+        size = self.launch.shared_bytes if space == "shared" else local_bytes(self.launch.program)
+        return f"{space} memory is 0x0 to {size:#x}"
+
+    def _nearest(self, address: int) -> str:
+        segments = self.launch.segments
+        if not segments:
+            return "the launch has no tensors"
+
+        def distance(segment: Segment) -> int:
+            return max(segment.address - address, address - (segment.address + segment.size) + 1, 0)
+
+        best = min(segments, key=distance)
+        about = f"{best.name} ({best.about})" if best.about else best.name
+        if address < best.address:
+            return f"nearest tensor: {about}, which starts {best.address - address} bytes later"
+        past = address - best.address - best.size
+        return f"nearest tensor: {about}, {past} bytes past its end" if past >= 0 else f"inside tensor {about}"
+
+    def _undo_stores(self) -> str:
+        count = int(self._ctx[Context.UNDO_COUNT])
+        if count > len(self._undo):
+            return "this block's earlier stores are too many to undo and stay"
+        for address, packed in self._undo[:count][::-1].tolist():
+            ctypes.memmove(address, struct.pack("<I", packed & 0xFFFFFFFF), packed >> 32)
+        return "this block's stores were undone"
+
+    def place(self) -> str:
+        """Where the block's first unfinished warp stands, for messages."""
+        for warp, state in enumerate(self._states):
+            if state[Warp.STATUS] != 2:
+                row = min(int(state[Warp.PC]), len(self.launch.program) - 1)
+                return f"block {self.launch.block_index(self.block)}, warp {warp}, {self.launch.program.where(row)}"
+        return f"block {self.launch.block_index(self.block)}"
+
+    def _deadlock(self) -> ExecutionError:
+        return ExecutionError(
+            f"deadlock in kernel {self.launch.program.name}, block {self.launch.block_index(self.block)}: every warp "
+            "that has not exited waits at a barrier that cannot complete"
+        )
