@@ -11,8 +11,8 @@ from gpu_model.machine.block import DEADLOCK, DONE, FAILED, run_block, start_blo
 from gpu_model.machine.context import CONSTANT_SPACE, GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE, Context, Fault
 from gpu_model.machine.families import function_table
 from gpu_model.machine.lower import Code
+from gpu_model.machine.splits import EXITED, WARP_BYTES, Warp
 from gpu_model.machine.tensor import DOT_WORDS, SCRATCH_BYTES
-from gpu_model.machine.warp import WARP_BYTES, Warp
 from gpu_model.trace import BlockTrace
 
 _TEMP_ROWS = 16
@@ -216,7 +216,7 @@ class ResidentBlock:
     def place(self) -> str:
         """Where the block's first unfinished warp stands, for messages."""
         for warp, state in enumerate(self._states):
-            if state[Warp.STATUS] != 2:
+            if state[Warp.STATUS] != EXITED:
                 row = min(int(state[Warp.PC]), len(self.launch.program) - 1)
                 return f"block {self.launch.block_index(self.block)}, warp {warp}, {self.launch.program.where(row)}"
         return f"block {self.launch.block_index(self.block)}"

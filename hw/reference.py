@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage
 from mx_formats.element import FINITE, INFINITE, NAN, ElementFormat, decode
-from mx_formats.scale import E8M0
+from mx_formats.scale import E8M0, ScaleFormat
 
 
 class Term(NamedTuple):
@@ -28,8 +28,9 @@ def reference(
     element_b: ElementFormat,
     b: Sequence[int],
     accumulator: int,
-    scale_a: int = E8M0.bias,
-    scale_b: int = E8M0.bias,
+    scale_a: int | Sequence[int] = E8M0.bias,
+    scale_b: int | Sequence[int] = E8M0.bias,
+    scale: ScaleFormat | ElementFormat = E8M0,
 ) -> int:
     """One step: `tree.products` products and the accumulator to the new accumulator.
 
@@ -40,8 +41,9 @@ def reference(
         element_b: format of `b`.
         b: codes of the right operand.
         accumulator: bit pattern in `tree.accumulator`.
-        scale_a: E8M0 code shared by `a` (default 2**0).
-        scale_b: E8M0 code shared by `b`.
+        scale_a: scale code shared by `a` (default 2**0 in E8M0), or one for each term of the stage where they enter.
+        scale_b: the same for `b`.
+        scale: format of the scales; an element format is read without its sign bit, as NVFP4 does.
 
     Returns:
         The new accumulator's bit pattern.
@@ -54,7 +56,8 @@ def reference(
     products, special = _products(element_a, a, element_b, b)
     kept = unpack(tree.accumulator, accumulator)
     special |= {kept} if isinstance(kept, float) else set()
-    if E8M0.nan in (scale_a, scale_b) or _is_nan(special):
+    shared = [_scale_product(x, y, scale) for x, y in zip(_listed(scale_a), _listed(scale_b), strict=True)]
+    if any(factor is None for factor in shared) or _is_nan(special):
         return tree.accumulator.nan
     if special:
         return pack(tree.accumulator, special.pop())
@@ -62,7 +65,8 @@ def reference(
     terms = products
     for index, stage in enumerate(tree.stages):
         if index == tree.scales_enter:
-            terms = [_scaled(term, scale_a + scale_b - 2 * E8M0.bias) for term in terms]
+            factors = shared * len(terms) if len(shared) == 1 else shared
+            terms = [_scaled(term, factor) for term, factor in zip(terms, factors, strict=True) if factor]
         groups = [terms[start : start + stage.fan_in] for start in range(0, len(terms), stage.fan_in)]
         terms = [_join(stage, group, kept) for group in groups]
     return pack(tree.accumulator, terms[0].value)
@@ -92,9 +96,28 @@ def _is_nan(special: set[float]) -> bool:
     return any(value != value for value in special) or len(special) == 2
 
 
-def _scaled(term: Term, shift: int) -> Term:
-    exponent = None if term.exponent is None else term.exponent + shift
-    return Term(exponent, term.value * power_of_two(shift))
+def _listed(codes: int | Sequence[int]) -> list[int]:
+    return [codes] if isinstance(codes, int | np.integer) else list(codes)
+
+
+def _scale_product(a: int, b: int, scale: ScaleFormat | ElementFormat) -> Term | None:
+    """The product of two scales and the sum of their exponents; None if one is NaN."""
+    if isinstance(scale, ScaleFormat):
+        if scale.nan in (a, b):
+            return None
+        exponent = int(a) + int(b) - 2 * scale.bias
+        return Term(exponent, power_of_two(exponent))
+    magnitude = (1 << (scale.bits - 1)) - 1
+    significand, exponents, kinds = decode(np.array([a & magnitude, b & magnitude], np.uint32), scale)
+    if (kinds != FINITE).any():
+        return None
+    exponent = int(exponents.sum())
+    return Term(exponent, int(significand.prod()) * power_of_two(exponent - 2 * scale.mantissa_bits))
+
+
+def _scaled(term: Term, factor: Term) -> Term:
+    exponent = None if term.exponent is None or factor.exponent is None else term.exponent + factor.exponent
+    return Term(exponent, term.value * factor.value)
 
 
 def _join(stage: Stage, terms: list[Term], accumulator: Term) -> Term:

@@ -110,8 +110,8 @@ def mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, t
         acc: uint32[8, 16], FP32 patterns, read and written.
         k0: first k of the step.
         k1: end of the step; k1 - k0 must be a multiple of 4.
-        left: int32, F minus the fraction bits of a product (twice the element's mantissa bits), 0 or more.
-        fraction_bits: int32, F, 23..27.
+        left: int32, F minus the fraction bits of a product (both elements' mantissa bits), 0 or more.
+        fraction_bits: int32, F, up to 27.
         top: int32[8, 16] scratch.
         total: int64[8, 16] scratch.
     """
@@ -122,16 +122,27 @@ def mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, t
     for n in range(COLUMNS):
         for m in range(ROWS):
             significand, exponent = split_f32(acc[n, m])
-            total[n, m] = shift_toward_zero(_i32(significand << (fraction_bits - _i32(23))), _i32(top[n, m] - exponent))
+            kept = _i32(significand << max(fraction_bits - _i32(23), _i32(0)))
+            total[n, m] = shift_toward_zero(kept, _i32(top[n, m] - exponent + max(_i32(23) - fraction_bits, _i32(0))))
     _sum_products(a_sig, a_exp, b_sig, b_exp, k0, k1, left, top, total)
     worst = _i32(ZERO)
     for n in range(COLUMNS):
         for m in range(ROWS):
             worst = max(worst, top[n, m])
             if top[n, m] < _SPECIAL:
-                acc[n, m] = _truncate_to_f32(total[n, m], _i32(top[n, m] - fraction_bits))
+                acc[n, m] = truncate_to_f32(total[n, m], _i32(top[n, m] - fraction_bits))
     if worst >= _SPECIAL:
         _resolve_specials(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, top, True)
+
+
+@njit(**_OPTIONS)
+def mma_e8m13(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, total):
+    """As `mma_f32`, with sums that keep 13 mantissa bits: the lower 10 bits of every finite result are zero."""
+    mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, total)
+    for n in range(COLUMNS):
+        for m in range(ROWS):
+            if acc[n, m] != NAN_F32:
+                acc[n, m] &= np.uint32(0xFFFFFC00)
 
 
 @njit(**_OPTIONS)
@@ -185,7 +196,7 @@ def _sum_products(a_sig, a_exp, b_sig, b_exp, k0, k1, left, top, total):
 
 
 @njit(inline="always")
-def _truncate_to_f32(total, exponent):
+def truncate_to_f32(total, exponent):
     """FP32 pattern of total * 2**exponent, truncated toward zero; overflow is infinity."""
     magnitude = np.uint64(abs(total))
     lead = min(leading_zeros(magnitude), 63)

@@ -6,19 +6,16 @@ from numba import njit
 from gpu_model.machine.context import Context, get, put
 from gpu_model.machine.lanes import load_i64, store_i64, store_u32
 from gpu_model.machine.microop import PREDICATE_SINK
-from gpu_model.machine.warp import (
+from gpu_model.machine.splits import (
     AT_BARRIER,
     EXITED,
-    FAULTED,
-    FULL,
-    FULL_TRACE,
     READY,
     WARP_BYTES,
     WARP_ENTRIES,
     Warp,
     leave_barrier,
-    run_warp,
 )
+from gpu_model.machine.warp import FAULTED, FULL, FULL_TRACE, run_warp
 
 SLICE = 1 << 16  # warp-instructions
 

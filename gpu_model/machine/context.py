@@ -72,6 +72,7 @@ class Fault(IntEnum):
     MISALIGNED = 2
     TRAP = 3
     CALL_TARGET = 4
+    DESCRIPTOR = 5  # a tensor map the machine does not model, or that is no tensor map
 
 
 # As plain integers, which Numba folds.

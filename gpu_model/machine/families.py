@@ -7,6 +7,7 @@ be optimised again and again with it, which triples the first start for a few na
 import numpy as np
 from numba import cfunc, types
 
+from gpu_model.machine.bulk import bulk_step
 from gpu_model.machine.convert import convert_step
 from gpu_model.machine.double import double_step
 from gpu_model.machine.exchange import exchange_step
@@ -15,8 +16,11 @@ from gpu_model.machine.half import half_step
 from gpu_model.machine.integer import integer_step
 from gpu_model.machine.memory import memory_step
 from gpu_model.machine.microop import Family
+from gpu_model.machine.narrow import narrow_step
 from gpu_model.machine.predicates import predicate_step
 from gpu_model.machine.tensor import tensor_step
+from gpu_model.machine.wgmma import wgmma_step
+from gpu_model.machine.wide import wide_step
 
 STEP = types.int64(*[types.int64] * 9)  # op, ctx, u, frame, consts, t, row, mask, into
 
@@ -74,10 +78,32 @@ def _tensor(op, ctx, u, frame, consts, t, row, mask, into):
     return 1
 
 
+@cfunc(STEP, cache=True)
+def _wide(op, ctx, u, frame, consts, t, row, mask, into):
+    wide_step(op, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
+@cfunc(STEP, cache=True)
+def _bulk(op, ctx, u, frame, consts, t, row, mask, into):
+    return bulk_step(op, ctx, u, frame, consts, t, row, np.uint32(mask))
+
+
+@cfunc(STEP, cache=True)
+def _wgmma(op, ctx, u, frame, consts, t, row, mask, into):
+    return wgmma_step(op, ctx, u, frame, consts, t, row, np.uint32(mask))
+
+
+@cfunc(STEP, cache=True)
+def _narrow(op, ctx, u, frame, consts, t, row, mask, into):
+    narrow_step(op, ctx, u, frame, consts, t, np.uint32(mask))
+    return 1
+
+
 _STEPS = {
     Family.INTEGER: _integer, Family.FLOAT: _float, Family.HALF: _half, Family.PREDICATE: _predicate,
     Family.CONVERT: _convert, Family.DOUBLE: _double, Family.EXCHANGE: _exchange, Family.MEMORY: _memory,
-    Family.TENSOR: _tensor,
+    Family.TENSOR: _tensor, Family.WIDE: _wide, Family.BULK: _bulk, Family.WGMMA: _wgmma, Family.NARROW: _narrow,
 }  # fmt: skip
 
 

@@ -8,6 +8,16 @@ subtraction mean "no borrow", as the .X forms expect.
 import numpy as np
 from numba import njit
 
+from gpu_model.machine.bits import (
+    bmsk,
+    count_or_flip,
+    lop3,
+    prmt,
+    saturate_integers,
+    sgxt,
+    shf,
+    shift_by_constant,
+)
 from gpu_model.machine.lanes import load_i32, load_u32, store_u32
 from gpu_model.machine.microop import (
     A_XOR,
@@ -143,39 +153,6 @@ def _lea(u, t, a, b, c, ax, bx, frame, mask):
 
 
 @njit
-def _term(lut, index):
-    """All ones if the truth table has row `index`."""
-    return np.uint32(-((lut >> index) & 1))
-
-
-@njit
-def _lop3_general(t, a, b, c, lut):
-    """Bitwise function of three words given by its truth table (a = 0xF0, b = 0xCC, c = 0xAA)."""
-    abc, ab, ac, a_, bc, b_, c_, none = (_term(lut, 7), _term(lut, 6), _term(lut, 5), _term(lut, 4),
-                                         _term(lut, 3), _term(lut, 2), _term(lut, 1), _term(lut, 0))  # fmt: skip
-    for lane in range(32):
-        x, y, z = load_u32(a, lane), load_u32(b, lane), load_u32(c, lane)
-        with_x = (y & z & abc) | (y & ~z & ab) | (~y & z & ac) | (~y & ~z & a_)
-        without = (y & z & bc) | (y & ~z & b_) | (~y & z & c_) | (~y & ~z & none)
-        store_u32(t, lane, np.uint32((x & with_x) | (~x & without)))
-
-
-@njit
-def _lop3(t, a, b, c, lut):
-    if lut == 0xC0:
-        for lane in range(32):
-            store_u32(t, lane, np.uint32(load_u32(a, lane) & load_u32(b, lane)))
-    elif lut == 0xFC:
-        for lane in range(32):
-            store_u32(t, lane, np.uint32(load_u32(a, lane) | load_u32(b, lane)))
-    elif lut == 0x3C:
-        for lane in range(32):
-            store_u32(t, lane, np.uint32(load_u32(a, lane) ^ load_u32(b, lane)))
-    else:
-        _lop3_general(t, a, b, c, lut)
-
-
-@njit
 def _set_if_nonzero(u, frame, t, boolean, mask):
     """The predicate result of LOP3: any bit set, combined with PS0 (0: and, 1: or)."""
     nonzero = np.uint32(0)
@@ -183,42 +160,6 @@ def _set_if_nonzero(u, frame, t, boolean, mask):
         nonzero |= np.uint32(np.uint32(load_u32(t, lane) != 0) << lane)
     other = predicate(u, PS0, frame)
     set_predicate(u, PD0, frame, np.uint32(nonzero & other if boolean == 0 else nonzero | other), mask)
-
-
-SHIFT_RIGHT, SHIFT_HIGH, SHIFT_SIGNED, SHIFT_WRAP, SHIFT_WIDE = 1, 2, 4, 8, 16
-
-
-@njit
-def _shf(t, a, b, c, mode):
-    """Funnel shift of c:a; the amount saturates at the width unless .W wraps it (PTX shf, shl, shr)."""
-    limit = 64 if mode & SHIFT_WIDE else 32
-    for lane in range(32):
-        amount = np.int64(load_u32(b, lane))
-        amount = amount & (limit - 1) if mode & SHIFT_WRAP else min(amount, limit)
-        value = np.uint64(load_u32(a, lane)) | np.uint64(load_u32(c, lane)) << np.uint64(32)
-        half = np.uint64(amount >> 1)
-        rest = np.uint64(amount) - half  # two steps, as a shift by 64 is undefined on the host
-        if not mode & SHIFT_RIGHT:
-            value = value << half << rest
-        elif mode & SHIFT_SIGNED:
-            value = np.uint64(np.int64(value) >> np.int64(half) >> np.int64(rest))
-        else:
-            value = value >> half >> rest
-        store_u32(t, lane, np.uint32(value >> np.uint64(32) if mode & SHIFT_HIGH else value))
-
-
-@njit
-def _shift_by_constant(t, source_row, amount, kind):
-    """The common shifts of one word by an immediate below 32: 0 left, 1 right, 2 right arithmetic."""
-    if kind == 0:
-        for lane in range(32):
-            store_u32(t, lane, np.uint32(load_u32(source_row, lane) << amount))
-    elif kind == 1:
-        for lane in range(32):
-            store_u32(t, lane, np.uint32(load_u32(source_row, lane) >> amount))
-    else:
-        for lane in range(32):
-            store_u32(t, lane, np.uint32(load_i32(source_row, lane) >> amount))
 
 
 @njit
@@ -238,89 +179,6 @@ def _imnmx(t, a, b, minimum, signed):
 
 
 @njit
-def _prmt(t, a, b, c, mode):
-    """Pick bytes of c:a by the selector b (PTX prmt); mode 0 is by nibble, the others by its low bits."""
-    for lane in range(32):
-        pool = np.uint64(load_u32(a, lane)) | np.uint64(load_u32(c, lane)) << np.uint64(32)
-        selector = load_u32(b, lane)
-        result = np.uint64(0)
-        for i in range(4):
-            which = (selector >> (4 * i)) & 0xF
-            n = selector & 3
-            if mode == 1:  # F4E: forward from n
-                which = n + i
-            elif mode == 2:  # B4E: backward from n
-                which = (n - i) & 7
-            elif mode == 3:  # RC8: replicate byte n
-                which = n
-            elif mode == 4:  # ECL: edge clamp left
-                which = max(n, i)
-            elif mode == 5:  # ECR: edge clamp right
-                which = min(n, i)
-            elif mode == 6:  # RC16: replicate half n
-                which = (n & 1) * 2 + (i & 1)
-            byte = pool >> np.uint64(8 * (which & 7)) & np.uint64(0xFF)
-            if mode == 0 and which & 8:
-                byte = np.uint64(0xFF) if byte & np.uint64(0x80) else np.uint64(0)
-            result |= byte << np.uint64(8 * i)
-        store_u32(t, lane, np.uint32(result))
-
-
-@njit
-def _sgxt(t, a, b, signed, wrap):
-    """Keep the low b bits, sign- or zero-extended; widths above 32 keep the word unless .W wraps."""
-    for lane in range(32):
-        width = np.int64(load_u32(b, lane))
-        width = width & 31 if wrap else min(width, 32)
-        shift = np.int64(64 - width)
-        value = np.uint64(load_u32(a, lane))
-        if width == 0:
-            store_u32(t, lane, np.uint32(0))
-        elif signed:
-            store_u32(t, lane, np.uint32(np.int64(value << np.uint64(shift)) >> shift))
-        else:
-            store_u32(t, lane, np.uint32(value << np.uint64(shift) >> np.uint64(shift)))
-
-
-@njit
-def _bmsk(t, a, b, wrap):
-    """A mask of b ones from bit a (PTX bmsk); positions clamp unless .W wraps."""
-    for lane in range(32):
-        start, width = np.int64(load_u32(a, lane)), np.int64(load_u32(b, lane))
-        start = start & 31 if wrap else min(start, 32)
-        width = width & 31 if wrap else min(width, 32)
-        ones = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
-        store_u32(t, lane, np.uint32(ones << np.uint64(start)))
-
-
-@njit
-def _unary(t, a, ax, op, signed, relative):
-    for lane in range(32):
-        x = np.uint32(load_u32(a, lane) ^ ax)
-        if op == Op.IABS:
-            store_u32(t, lane, np.uint32(-np.int32(x)) if np.int32(x) < 0 else x)
-        elif op == Op.POPC:
-            count = np.uint32(0)
-            for bit in range(32):
-                count += (x >> bit) & 1
-            store_u32(t, lane, np.uint32(count))
-        elif op == Op.BREV:
-            flipped = np.uint32(0)
-            for bit in range(32):
-                flipped |= np.uint32(((x >> bit) & 1) << (31 - bit))
-            store_u32(t, lane, flipped)
-        else:  # FLO: position of the leading one (or of the leading non-sign bit)
-            value = np.uint32(~x) if signed and np.int32(x) < 0 else x
-            position = np.int64(-1)
-            for bit in range(32):
-                if (value >> bit) & 1:
-                    position = bit
-            if position >= 0 and relative:  # .SH: as a left shift amount
-                position = 31 - position
-            store_u32(t, lane, np.uint32(position))
-
-
-@njit
 def _idp(t, a, b, c, signed_a, signed_b):
     """Four-way byte dot product with accumulate (PTX dp4a)."""
     for lane in range(32):
@@ -332,6 +190,32 @@ def _idp(t, a, b, c, signed_a, signed_b):
             q = q - 256 if signed_b and q > 127 else q
             total += p * q
         store_u32(t, lane, np.uint32(total))
+
+
+@njit
+def _idp2(t, a, b, c, signed_a, signed_b, high):
+    """Two-way dot product of halves of a with bytes of b, with accumulate (PTX dp2a)."""
+    for lane in range(32):
+        x, y = load_u32(a, lane), load_u32(b, lane)
+        total = np.int64(load_u32(c, lane))
+        for i in range(2):
+            p = np.int64((x >> (16 * i)) & 0xFFFF)
+            q = np.int64((y >> (8 * i + 16 * high)) & 0xFF)
+            p = p - 65536 if signed_a and p > 32767 else p
+            q = q - 256 if signed_b and q > 127 else q
+            total += p * q
+        store_u32(t, lane, np.uint32(total))
+
+
+@njit
+def _vabsdiff(t, a, b, c, signed):
+    """c + |a - b| (PTX sad)."""
+    for lane in range(32):
+        if signed:
+            difference = abs(np.int64(load_i32(a, lane)) - np.int64(load_i32(b, lane)))
+        else:
+            difference = abs(np.int64(load_u32(a, lane)) - np.int64(load_u32(b, lane)))
+        store_u32(t, lane, np.uint32(difference + np.int64(load_u32(c, lane))))
 
 
 @njit
@@ -386,14 +270,14 @@ def integer_step(op, u, frame, consts, t, mask):
     elif op == Op.IMAD:
         _imad(t, a, b, c, cx, np.uint32(cx != 0))
     elif op == Op.LOP3:
-        _lop3(t, a, b, c, m0)
+        lop3(t, a, b, c, m0)
         if m1:
             _set_if_nonzero(u, frame, t, m2, mask)
     elif op == Op.SHF:
         if m1 >= 0:
-            _shift_by_constant(t, a if m1 < 2 and m2 == 0 else c, np.int64(load_u32(b, 0)), m1)
+            shift_by_constant(t, a if m1 < 2 and m2 == 0 else c, np.int64(load_u32(b, 0)), m1)
         else:
-            _shf(t, a, b, c, m0)
+            shf(t, a, b, c, m0)
     elif op == Op.SEL:
         _sel(t, a, b, predicate(u, PS0, frame), np.uint32(field(u, A_XOR - 1)), ax, np.uint32(field(u, B_XOR - 1)), bx)
     elif op == Op.IMAD_WIDE:
@@ -421,18 +305,27 @@ def _rare_step(op, u, frame, t, mask, a, b, c, ax, cx, m0, m1, m2):
         for lane in range(32):
             store_u32(t, lane, np.uint32(load_u32(t, lane) + ((carry >> lane) & 1)))
     elif op == Op.IMAD_HI:
-        _imad_wide(t, a, b, c, m0, cx != 0)
+        if m1:
+            _imad_wide_carry(u, t, a, b, c, frame, mask)
+        else:
+            _imad_wide(t, a, b, c, m0, cx != 0)
         blend(t, t + 128, np.uint32(_LOW))
     elif op == Op.IMNMX:
         _imnmx(t, a, b, predicate(u, PS0, frame), m0)
     elif op == Op.PRMT:
-        _prmt(t, a, b, c, m0)
+        prmt(t, a, b, c, m0)
     elif op == Op.SGXT:
-        _sgxt(t, a, b, m0, m1)
+        sgxt(t, a, b, m0, m1)
     elif op == Op.BMSK:
-        _bmsk(t, a, b, m1)
+        bmsk(t, a, b, m1)
     elif op == Op.IDP:
         _idp(t, a, b, c, m0, m1)
+    elif op == Op.IDP2:
+        _idp2(t, a, b, c, m0, m1, m2)
+    elif op == Op.VABSDIFF:
+        _vabsdiff(t, a, b, c, m0)
+    elif op == Op.I2I or op == Op.I2IP:
+        saturate_integers(t, a, b, c, op == Op.I2IP, m0, m1, m2)
     elif op == Op.P2R:
         _predicates_to_register(t, a, frame, m0, np.uint32(m1), m2)
     elif op == Op.R2P:
@@ -440,4 +333,4 @@ def _rare_step(op, u, frame, t, mask, a, b, c, ax, cx, m0, m1, m2):
     elif op == Op.R2UR:
         _broadcast_first(t, a, mask)
     else:
-        _unary(t, a, ax, op, m0, m1)
+        count_or_flip(t, a, ax, op, m0, m1)

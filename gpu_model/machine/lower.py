@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpu_model.errors import LaunchError, UnsupportedInstruction
-from gpu_model.machine import lower_float, lower_integer, lower_memory
+from gpu_model.machine import (
+    lower_bulk,
+    lower_control,
+    lower_float,
+    lower_hopper,
+    lower_integer,
+    lower_matrix,
+    lower_memory,
+)
 from gpu_model.machine.emit import ConstantArea, Emit
 from gpu_model.machine.lanes import ROW_BYTES
 from gpu_model.machine.microop import COUNT, SINK_ROWS, register_row
@@ -16,8 +24,8 @@ from gpu_model.program import ZERO_UNIFORM, Operand, Program
 _SPARE_REGISTERS = 8  # a wide operand may end past the last register a kernel declares
 
 LOWERINGS = (
-    lower_integer.LOWERINGS | lower_float.LOWERINGS | lower_memory.LOWERINGS
-
+    lower_integer.LOWERINGS | lower_float.LOWERINGS | lower_memory.LOWERINGS | lower_control.LOWERINGS
+    | lower_hopper.LOWERINGS | lower_bulk.LOWERINGS | lower_matrix.LOWERINGS
 )  # fmt: skip
 
 

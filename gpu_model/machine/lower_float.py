@@ -100,7 +100,8 @@ def fchk(e: Emit) -> None:
     e.op(Op.FCHK)
 
 
-_SELECTS = {"": half.PAIR, "H1_H0": half.PAIR, "H0_H0": half.LOW_LOW, "H1_H1": half.HIGH_HIGH}
+_SELECTS = {"": half.PAIR, "H1_H0": half.PAIR, "H0_H0": half.LOW_LOW, "H1_H1": half.HIGH_HIGH, "H0": half.LOW_LOW,
+            "H1": half.HIGH_HIGH}  # fmt: skip
 
 
 def _half_sources(e: Emit, columns: tuple[C, ...]) -> int:

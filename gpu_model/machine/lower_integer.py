@@ -1,6 +1,6 @@
 """Lowering of integer, move and predicate instructions."""
 
-from gpu_model.machine import exchange, integer, predicates
+from gpu_model.machine import bits, exchange, predicates
 from gpu_model.machine.emit import NARROW, Emit
 from gpu_model.machine.floating import AND, OR, XOR
 from gpu_model.machine.microop import Column as C
@@ -81,8 +81,8 @@ def imad_wide(e: Emit) -> None:
     if "X" in e.modifiers:
         e.predicate_source(C.PS0)
     signed = "U32" not in e.modifiers
-    if carry and (signed or high):
-        raise e.fail("a carry of a signed or high product")
+    if carry and signed:
+        raise e.fail("a carry of a signed product")
     e.op(Op.IMAD_HI if high else Op.IMAD_WIDE, m0=signed, m1=carry)
 
 
@@ -135,8 +135,8 @@ def shf(e: Emit) -> None:
             raise e.fail("a negated operand")
     kind = e.choose({name: i for i, name in enumerate(_WIDTH_NAMES)})
     right, high = "R" in e.modifiers, "HI" in e.modifiers
-    mode = integer.SHIFT_RIGHT * right | integer.SHIFT_HIGH * high | integer.SHIFT_SIGNED * (kind & 1)
-    mode |= integer.SHIFT_WRAP * ("W" in e.modifiers) | integer.SHIFT_WIDE * (kind >= 2)
+    mode = bits.SHIFT_RIGHT * right | bits.SHIFT_HIGH * high | bits.SHIFT_SIGNED * (kind & 1)
+    mode |= bits.SHIFT_WRAP * ("W" in e.modifiers) | bits.SHIFT_WIDE * (kind >= 2)
     # The plain shifts of one word by a small number are most of them.
     simple = -1
     if b["kind"] == Operand.IMMEDIATE and int(b["value"]) < 32 and kind < 2:
@@ -215,14 +215,43 @@ def unary(op: Op):
 
 
 def idp(e: Emit) -> None:
-    """IDP.4A: four byte products and a sum."""
-    e.known("4A", "U8", "S8")
-    kinds = [name for name in e.ordered if name in ("U8", "S8")]
+    """IDP.4A: four byte products and a sum; IDP.2A: two products of halves and bytes."""
+    e.known("4A", "2A", "LO", "HI", "U8", "S8", "U16", "S16")
+    kinds = [name for name in e.ordered if name in ("U8", "S8", "U16", "S16")]
     e.destination()
     for column in (C.A, C.B, C.C):
         if e.integer(column, e.take()):
             raise e.fail("a negated operand")
-    e.op(Op.IDP, m0=kinds[0] == "S8", m1=kinds[-1] == "S8")
+    pair = "2A" in e.modifiers
+    e.op(Op.IDP2 if pair else Op.IDP, m0=kinds[0][0] == "S", m1=kinds[-1][0] == "S", m2="HI" in e.modifiers)
+
+
+def vabsdiff(e: Emit) -> None:
+    """VABSDIFF: c + |a - b|."""
+    e.known("U32", "S32")
+    e.destination()
+    for column in (C.A, C.B, C.C):
+        if e.integer(column, e.take()):
+            raise e.fail("a negated operand")
+    e.op(Op.VABSDIFF, m0="U32" not in e.modifiers)
+
+
+_NARROWED = {"U8": (8, 0), "S8": (8, 1), "U16": (16, 0), "S16": (16, 1), "U32": (32, 0), "S32": (32, 1)}
+
+
+def i2i(e: Emit) -> None:
+    """I2I.SAT: saturate an integer to another type; I2IP: saturate two and pack them."""
+    e.known("SAT", *_NARROWED)
+    kinds = [_NARROWED[name] for name in e.ordered if name in _NARROWED]
+    if len(kinds) != 2 or kinds[1][0] != 32 or "SAT" not in e.modifiers:
+        raise e.fail("a conversion other than .SAT from 32 bits")
+    packs = e.row["opcode"] == "I2IP"
+    e.destination()
+    for column in (C.A, C.B, C.C) if packs else (C.A,):
+        if e.integer(column, e.take()):
+            raise e.fail("a negated operand")
+    (width, signed), (_, source_signed) = kinds
+    e.op(Op.I2IP if packs else Op.I2I, m0=source_signed, m1=width, m2=signed)
 
 
 def isetp(e: Emit) -> None:
@@ -352,7 +381,7 @@ LOWERINGS = {
     "BMSK": two_source(Op.BMSK), "UBMSK": two_source(Op.BMSK),
     "IABS": unary(Op.IABS), "POPC": unary(Op.POPC), "UPOPC": unary(Op.POPC),
     "BREV": unary(Op.BREV), "UBREV": unary(Op.BREV), "FLO": unary(Op.FLO), "UFLO": unary(Op.FLO),
-    "IDP": idp,
+    "IDP": idp, "VABSDIFF": vabsdiff, "I2I": i2i, "I2IP": i2i,
     "ISETP": isetp, "UISETP": isetp,
     "PLOP3": plop3, "UPLOP3": plop3,
     "P2R": p2r, "UP2UR": p2r, "R2P": r2p, "R2UR": r2ur,

@@ -1,4 +1,4 @@
-"""Lowering of memory, tensor-core and control instructions."""
+"""Lowering of memory and tensor-core instructions."""
 
 from gpu_model.machine import atomics, lower_integer, memory
 from gpu_model.machine.context import GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE
@@ -6,7 +6,7 @@ from gpu_model.machine.emit import Emit
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
 from gpu_model.machine.tensor import BF16, F16, TF32
-from gpu_model.program import SPECIAL_REGISTERS, ZERO_REGISTER, ZERO_UNIFORM, Operand
+from gpu_model.program import ZERO_REGISTER, ZERO_UNIFORM, Operand
 from hw.presets import TENSOR_CORES
 from mx_formats import element
 
@@ -24,7 +24,9 @@ def _address(e: Emit, operand, base: C, uniform: C, space: int) -> tuple[int, in
         raise e.fail("expected a memory operand")
     how, index, extra = space, int(operand["index"]), int(operand["uniform"])
     if 0 <= index < ZERO_REGISTER:
-        words = 2 if operand["wide"] else 1
+        # nvdisasm leaves .64 out on Turing and on CAS; .E says that global addresses are 64 bits wide.
+        wide = operand["wide"] or (space == GLOBAL_SPACE and "E" in e.modifiers and operand["select"] != "U32")
+        words = 2 if wide else 1
         e.out[base] = e.register(index, words)
         if words == 2:
             how |= memory.WIDE_BASE
@@ -89,8 +91,6 @@ def atom(e: Emit) -> None:
     if name != "RED":
         e.destination(size // 4)
     operand = e.take()
-    if space == GLOBAL_SPACE and "E" in e.modifiers:
-        operand["wide"] = True  # nvdisasm leaves .64 out on CAS
     offset, how = _address(e, operand, C.A, C.C, space)
     e.out[C.TARGET] = ~e.area.zero()
     if not counting:
@@ -140,7 +140,7 @@ def ldgsts(e: Emit) -> None:
     e.op(Op.LDGSTS, m0=offset, m1=_size(e), m2=how, m3=shared_offset, ps1=shared_how >> memory.SCALE_SHIFT)
 
 
-_GENERATIONS = {75: "turing", 80: "ampere", 86: "ampere", 89: "ada", 90: "hopper", 120: "blackwell"}
+GENERATIONS = {75: "turing", 80: "ampere", 86: "ampere", 89: "ada", 90: "hopper", 120: "blackwell"}
 _KINDS = {F16: element.FP16, BF16: element.BF16, TF32: element.TF32}
 
 
@@ -152,7 +152,7 @@ def hmma(e: Emit) -> None:
     half = "F32" not in e.modifiers
     if kind != F16 and half:
         raise e.fail("a float16 accumulator with operands that are not float16")
-    core = TENSOR_CORES.get((_GENERATIONS[e.program.arch], _KINDS[kind]))
+    core = TENSOR_CORES.get((GENERATIONS[e.program.arch], _KINDS[kind]))
     if core is None:
         raise e.fail(f"{_KINDS[kind].name} on sm_{e.program.arch} has no published rule")
     per_word = 1 if kind == TF32 else 2
@@ -178,101 +178,9 @@ def imma(e: Emit) -> None:
     e.op(Op.IMMA, m0=depth, m1=signs, m2="SAT" in e.modifiers)
 
 
-def nothing(e: Emit) -> None:
-    """Instructions without effect on values: waits, fences, hints."""
-    e.operands.clear()
-    e.op(Op.NOP)
-
-
-def bra(e: Emit) -> None:
-    """BRA: branch where the guard and the optional predicate hold; .ANY takes all lanes if one branches."""
-    e.known("U", "CALL", "ANY")
-    if e.next_is_predicate():
-        e.predicate_source(C.PS0)
-    e.op(Op.BRA, target=e.target(), m0="ANY" in e.modifiers)
-
-
-def call(e: Emit) -> None:
-    """CALL.REL.NOINC: a jump; the return address was put in registers before."""
-    e.known("REL", "NOINC")
-    e.op(Op.BRA, target=e.target())
-
-
-def ret(e: Emit) -> None:
-    """RET.REL.NODEC: jump to the address in a register pair, relative to the named function."""
-    e.known("REL", "NODEC")
-    e.source(C.A, e.take(), 2)
-    e.op(Op.RET, m0=len(e.program), target=e.target())
-
-
-def exit_(e: Emit) -> None:
-    """EXIT: the active lanes end."""
-    e.known()
-    e.op(Op.EXIT)
-
-
-def bar(e: Emit) -> None:
-    """BAR.SYNC: wait for the block, or for a number of its threads."""
-    e.known("SYNC", "DEFER_BLOCKING")
-    barrier = e.immediate()
-    if barrier > 15:
-        raise e.fail(f"barrier {barrier}, expected 0 to 15")
-    e.op(Op.BAR, m0=barrier, m1=e.immediate() if e.operands else 0)
-
-
-def convergence(op: Op):
-    """A lowering for BSSY, BSYNC and BREAK."""
-
-    def lower(e: Emit) -> None:
-        e.known("RECONVERGENT", "RELIABLE")
-        if e.next_is_predicate():
-            raise e.fail("a convergence barrier with a predicate")
-        operand = e.take()
-        if operand["kind"] != Operand.BARRIER or operand["index"] > 15:
-            raise e.fail("expected a convergence barrier B0 to B15")
-        e.operands.clear()  # BSSY names where its BSYNC is
-        e.op(op, m0=int(operand["index"]))
-
-    return lower
-
-
-def special(e: Emit) -> None:
-    """S2R, S2UR, CS2R: read a special register."""
-    e.known("32")
-    words = 2 if e.row["opcode"] == "CS2R" and "32" not in e.modifiers else 1
-    e.uniform = e.row["opcode"] == "S2UR"
-    e.out[C.UNIFORM] = e.uniform
-    e.destination(words)
-    operand = e.take()
-    if operand["kind"] != Operand.SPECIAL:
-        raise e.fail("expected a special register")
-    name = SPECIAL_REGISTERS[int(operand["value"])]
-    if name == "SRZ":
-        return e.op(Op.MOV, m0=words)
-    if name not in _READABLE:
-        raise e.fail(f"special register {name}")
-    return e.op(Op.SPECIAL, m0=int(operand["value"]), m1=words)
-
-
-# A block is the only one of its cluster, so that SR_CgaCtaId reads 0.
-_READABLE = frozenset((*SPECIAL_REGISTERS[1:8], *SPECIAL_REGISTERS[9:16], "SR_CgaCtaId"))
-
-
-def trap(e: Emit) -> None:
-    """BPT.TRAP: the kernel stops itself."""
-    e.operands.clear()
-    e.op(Op.TRAP)
-
-
 LOWERINGS = {
     "LDG": load, "LDS": load, "LDL": load, "STG": store, "STS": store, "STL": store,
     "LDSM": ldsm, "LDGSTS": ldgsts, "LDC": ldc,
     "ATOMG": atom, "ATOM": atom, "ATOMS": atom, "RED": atom,
     "HMMA": hmma, "IMMA": imma,
-    "NOP": nothing, "DEPBAR": nothing, "LDGDEPBAR": nothing, "ERRBAR": nothing, "MEMBAR": nothing,
-    "CCTL": nothing, "YIELD": nothing, "WARPSYNC": nothing, "NANOSLEEP": nothing,
-    "BRA": bra, "CALL": call, "RET": ret, "EXIT": exit_, "BAR": bar,
-    "BSSY": convergence(Op.BSSY), "BSYNC": convergence(Op.BSYNC), "BREAK": convergence(Op.BREAK),
-    "S2R": special, "S2UR": special, "CS2R": special,
-    "BPT": trap,
 }  # fmt: skip

@@ -72,7 +72,7 @@ def _hide_inactive(into, mask):
 
 
 @njit
-def _find_range(ctx, address, size):
+def find_range(ctx, address, size):
     """Remember and accept the global range that holds [address, address + size)."""
     ranges, low, high = get(ctx, Context.RANGES), 0, get(ctx, Context.RANGE_COUNT)
     while low < high:
@@ -109,7 +109,7 @@ def _check(ctx, row, into, size, space, mask):
         if not (mask >> lane) & 1:
             continue
         address = load_i64(into, lane)
-        inside = _find_range(ctx, address, size) if space == GLOBAL_SPACE else address >= 0 and address + size <= high
+        inside = find_range(ctx, address, size) if space == GLOBAL_SPACE else address >= 0 and address + size <= high
         if not inside:
             report_fault(ctx, Fault.OUT_OF_BOUNDS, row, lane, address, size, space)
             return False

@@ -92,8 +92,9 @@ class Op(IntEnum):
 
     (
         MOV, IADD3, IADD3_CARRY, IMAD, IMAD_CARRY, IMAD_WIDE, IMAD_HI, LEA, LEA_HI, LOP3, SHF, SEL, IMNMX,
-        PRMT, SGXT, BMSK, IABS, POPC, BREV, FLO, IDP, P2R, R2P, R2UR,
-    ) = _numbers(Family.INTEGER, 24)
+        PRMT, SGXT, BMSK, IABS, POPC, BREV, FLO, IDP, IDP2, VABSDIFF, I2I, I2IP, P2R, R2P,
+        R2UR,
+    ) = _numbers(Family.INTEGER, 28)
     (
         FADD, FMUL, FFMA, FADD_MODE, FMUL_MODE, FFMA_MODE, FMNMX, MUFU, FSET, FRND, FCHK,
     ) = _numbers(Family.FLOAT, 11)
@@ -132,8 +133,8 @@ class Op(IntEnum):
         QMMA, OMMA,
     ) = _numbers(Family.NARROW, 2)
     (
-        NOP, BRA, EXIT, BAR, BSSY, BSYNC, BREAK, RET, TRAP, SPECIAL,
-    ) = _numbers(Family.CONTROL, 10)
+        NOP, BRA, BRA_DIV, EXIT, BAR, BSSY, BSYNC, BREAK, BMOV_READ, BMOV_WRITE, WARPSYNC, RET, TRAP, SPECIAL,
+    ) = _numbers(Family.CONTROL, 14)
 # fmt: on
 
 

@@ -55,7 +55,7 @@ def _load_words(a, b, depth, a_sig, a_exp, b_sig, b_exp):
 
 
 @njit
-def _load_accumulator(c, acc, half):
+def load_accumulator(c, acc, half):
     for lane in range(32):
         group, column = lane >> 2, 2 * (lane & 3)
         if half:
@@ -69,7 +69,7 @@ def _load_accumulator(c, acc, half):
 
 
 @njit
-def _store_accumulator(t, acc, half):
+def store_accumulator(t, acc, half):
     for lane in range(32):
         group, column = lane >> 2, 2 * (lane & 3)
         if half:
@@ -138,7 +138,7 @@ SCRATCH_BYTES = 2 * _A + 2 * _B + 4 * _TILE
 
 
 @njit
-def _scratch(base):
+def scratch(base):
     a_sig = carray(as_pointer(base), (_DEPTH, ROWS), np.int32)
     a_exp = carray(as_pointer(base + _A), (_DEPTH, ROWS), np.int32)
     b_sig = carray(as_pointer(base + 2 * _A), (_DEPTH, COLUMNS), np.int32)
@@ -153,7 +153,7 @@ def _scratch(base):
 @njit
 def tensor_step(op, ctx, u, frame, consts, t, mask):
     """Execute one HMMA or IMMA; the whole warp takes part."""
-    a_sig, a_exp, b_sig, b_exp, acc, top, total = _scratch(get(ctx, Context.TENSOR))
+    a_sig, a_exp, b_sig, b_exp, acc, top, total = scratch(get(ctx, Context.TENSOR))
     a, b, c = source(u, A, frame, consts), source(u, B, frame, consts), source(u, C, frame, consts)
     depth, half = field(u, M0), field(u, M2)
     if op == Op.IMMA:
@@ -165,7 +165,7 @@ def tensor_step(op, ctx, u, frame, consts, t, mask):
             _load_words(a, b, depth, a_sig, a_exp, b_sig, b_exp)
         else:
             _load_halves(a, b, depth, kind, a_sig, a_exp, b_sig, b_exp)
-        _load_accumulator(c, acc, half)
+        load_accumulator(c, acc, half)
         # Twice the mantissa bits of an element are the fraction bits of a product.
         left = np.int32(fraction - (14 if kind == BF16 else 20))
         step = field(u, M3) & 0xFF
@@ -174,7 +174,7 @@ def tensor_step(op, ctx, u, frame, consts, t, mask):
                 mma_f16(a_sig, a_exp, b_sig, b_exp, acc, k, k + step, left, fraction, top, total)
             else:
                 mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k, k + step, left, fraction, top, total)
-        _store_accumulator(t, acc, half)
+        store_accumulator(t, acc, half)
         if kind != TF32 and depth == 16 and not half:
             _capture(ctx, a, b, c, t)
     for register in range(2 if half else 4):

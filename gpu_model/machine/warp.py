@@ -5,8 +5,6 @@ back together at the same PC even where ptxas emitted no convergence barrier; BS
 at which lanes must meet.
 """
 
-from enum import IntEnum
-
 import numpy as np
 from numba import njit
 
@@ -14,6 +12,7 @@ from gpu_model.machine.context import Context, Fault, get, put, report_fault
 from gpu_model.machine.integer import blend, predicate
 from gpu_model.machine.lanes import call_step, load_i64, load_u32, store_i64, store_u8, store_u32
 from gpu_model.machine.microop import (
+    A_XOR,
     FAMILY_SHIFT,
     GUARD,
     GUARD_XOR,
@@ -31,174 +30,23 @@ from gpu_model.machine.microop import (
     field,
     source,
 )
+from gpu_model.machine.special import read_special
+from gpu_model.machine.splits import (
+    AT_BLOCK_BARRIER,
+    READY,
+    RUNNABLE,
+    WAITING,
+    WARPSYNC_BARRIER,
+    Warp,
+    push_split,
+    switch,
+    yield_split,
+)
 
 FULL = 0xFFFFFFFF
-MAX_SPLITS = 32
 
-
-class Warp(IntEnum):
-    """Entries of a warp's control state (int64 each)."""
-
-    STATUS = 0
-    PC = 1  # of the running split, as a micro-op index
-    ACTIVE = 2  # its lanes
-    ALIVE = 3  # lanes that have not exited
-    SPLITS = 4  # number of other splits
-    BARRIER = 5  # named barrier the warp waits at, and how many threads it expects (0 = all)
-    BARRIER_THREADS = 6
-    BARRIERS = 7  # 16 convergence barriers: participating lanes
-    SPLIT = 23  # (pc, mask, waiting) of each other split
-    COUNT = 23 + 3 * MAX_SPLITS
-
-
-WARP_ENTRIES = int(Warp.COUNT)
-WARP_BYTES = 8 * WARP_ENTRIES
-
-READY, AT_BARRIER, EXITED = 0, 1, 2
-# What a split waits for: nothing, convergence barrier i (1 + i), or the block barrier.
-RUNNABLE, WAITING, AT_BLOCK_BARRIER = 0, 1, 99
 
 CONTINUE, SWITCH, STOP, FAULTED, FULL_TRACE = range(5)
-
-# Special registers, by their index in gpu_model.program.SPECIAL_REGISTERS.
-SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID_Z = range(8)
-SR_CLOCKLO, SR_CLOCKHI, SR_LT, SR_LE, SR_GT, SR_GE, SR_EQ = range(9, 16)
-
-
-@njit
-def _special_value(ctx, which, lane):
-    thread = get(ctx, Context.WARP) * 32 + lane
-    x, y = get(ctx, Context.NTID_X), get(ctx, Context.NTID_Y)
-    value = np.int64(0)
-    if which == SR_LANE:
-        value = lane
-    elif which == SR_TID_X:
-        value = thread % x
-    elif which == SR_TID_Y:
-        value = thread // x % y
-    elif which == SR_TID_Z:
-        value = thread // (x * y)
-    elif which == SR_CTAID_X:
-        value = get(ctx, Context.CTAID_X)
-    elif which == SR_CTAID_Y:
-        value = get(ctx, Context.CTAID_Y)
-    elif which == SR_CTAID_Z:
-        value = get(ctx, Context.CTAID_Z)
-    elif which == SR_CLOCKLO:  # the functional clock counts instructions
-        value = get(ctx, Context.EXECUTED)
-    elif which == SR_CLOCKHI:
-        value = get(ctx, Context.EXECUTED) >> 32
-    elif which == SR_LT:
-        value = (1 << lane) - 1
-    elif which == SR_LE:
-        value = (2 << lane) - 1
-    elif which == SR_GT:
-        value = FULL & ~((2 << lane) - 1)
-    elif which == SR_GE:
-        value = FULL & ~((1 << lane) - 1)
-    elif which == SR_EQ:
-        value = 1 << lane
-    return value
-
-
-@njit
-def _special(ctx, u, frame, t, mask):
-    """S2R, S2UR and CS2R; a 64-bit CS2R reads a register pair such as the clock."""
-    which, words = field(u, M0), field(u, M1)
-    for lane in range(32):
-        value = np.uint64(_special_value(ctx, which, lane))
-        store_u32(t, lane, np.uint32(value))
-        store_u32(t + 128, lane, np.uint32(value >> np.uint64(32)))
-    for word in range(words):
-        blend(frame + field(u, D) + 128 * word, t + 128 * word, mask)
-
-
-@njit
-def _split_entry(warp, index):
-    return warp + 8 * (Warp.SPLIT + 3 * index)
-
-
-@njit
-def _push_split(warp, pc, mask, waiting):
-    """Add a split, joining one at the same PC in the same state."""
-    count = load_i64(warp, Warp.SPLITS)
-    for i in range(count):
-        entry = _split_entry(warp, i)
-        if load_i64(entry, 0) == pc and load_i64(entry, 2) == waiting:
-            store_i64(entry, 1, load_i64(entry, 1) | mask)
-            return
-    entry = _split_entry(warp, count)
-    store_i64(entry, 0, pc)
-    store_i64(entry, 1, mask)
-    store_i64(entry, 2, waiting)
-    store_i64(warp, Warp.SPLITS, count + 1)
-
-
-@njit
-def _remove_split(warp, index):
-    last = load_i64(warp, Warp.SPLITS) - 1
-    for i in range(3):
-        store_i64(_split_entry(warp, index), i, load_i64(_split_entry(warp, last), i))
-    store_i64(warp, Warp.SPLITS, last)
-
-
-@njit
-def _release_convergence(warp):
-    """Join the splits of a convergence barrier once every living participant waits there."""
-    alive = load_i64(warp, Warp.ALIVE)
-    for barrier in range(16):
-        expected = load_i64(warp, Warp.BARRIERS + barrier) & alive
-        arrived, pc = np.int64(0), np.int64(-1)
-        for i in range(load_i64(warp, Warp.SPLITS)):
-            entry = _split_entry(warp, i)
-            if load_i64(entry, 2) == WAITING + barrier:
-                arrived |= load_i64(entry, 1)
-                pc = load_i64(entry, 0)
-        if arrived == 0 or arrived & expected != expected:
-            continue
-        i = 0
-        while i < load_i64(warp, Warp.SPLITS):
-            if load_i64(_split_entry(warp, i), 2) == WAITING + barrier:
-                _remove_split(warp, i)
-            else:
-                i += 1
-        _push_split(warp, pc + 1, arrived, RUNNABLE)
-
-
-@njit
-def _switch(warp):
-    """Pick the runnable split with the lowest PC; the warp's new status if there is none."""
-    _release_convergence(warp)
-    best, best_pc = -1, np.int64(1) << 62
-    waiting = False
-    for i in range(load_i64(warp, Warp.SPLITS)):
-        entry = _split_entry(warp, i)
-        if load_i64(entry, 2) == RUNNABLE and load_i64(entry, 0) < best_pc:
-            best, best_pc = i, load_i64(entry, 0)
-        waiting |= load_i64(entry, 2) != RUNNABLE
-    if best >= 0:
-        store_i64(warp, Warp.PC, best_pc)
-        store_i64(warp, Warp.ACTIVE, load_i64(_split_entry(warp, best), 1))
-        _remove_split(warp, best)
-        return READY
-    if not waiting:
-        return EXITED
-    return AT_BARRIER
-
-
-@njit
-def leave_barrier(warp):
-    """Let a warp go on past a block barrier."""
-    i = 0
-    while i < load_i64(warp, Warp.SPLITS):
-        entry = _split_entry(warp, i)
-        if load_i64(entry, 2) == AT_BLOCK_BARRIER:
-            pc, mask = load_i64(entry, 0), load_i64(entry, 1)
-            _remove_split(warp, i)
-            _push_split(warp, pc, mask, RUNNABLE)
-            i = -1
-        i += 1
-    store_i64(warp, Warp.STATUS, _switch(warp))
 
 
 @njit
@@ -206,24 +54,41 @@ def _branch(warp, pc, active, taken, target):
     """Go both ways if the lanes disagree; the lowest PC among all splits runs next."""
     fall = active & ~taken
     if fall and taken:
-        _push_split(warp, pc + 1, fall, RUNNABLE)
-        _push_split(warp, target, taken, RUNNABLE)
+        push_split(warp, pc + 1, fall, RUNNABLE)
+        push_split(warp, target, taken, RUNNABLE)
         return SWITCH
     after = target if taken else pc + 1
     if load_i64(warp, Warp.SPLITS):
-        _push_split(warp, after, active, RUNNABLE)
+        push_split(warp, after, active, RUNNABLE)
         return SWITCH
     store_i64(warp, Warp.PC, after)
     return CONTINUE
 
 
 @njit
+def _first_lane(mask):
+    lane = 0
+    while lane < 31 and not (mask >> lane) & 1:
+        lane += 1
+    return lane
+
+
+@njit
+def _barrier_to_register(warp, u, frame, t, mask):
+    """BMOV: a barrier's lanes as a register value in every active lane; .CLEAR empties the barrier."""
+    entry = Warp.BARRIERS + field(u, M0)
+    for lane in range(32):
+        store_u32(t, lane, np.uint32(load_i64(warp, entry)))
+    blend(frame + field(u, D), t, np.uint32(mask))
+    if field(u, M1):
+        store_i64(warp, entry, np.int64(0))
+
+
+@njit
 def _return(ctx, warp, u, frame, consts, pc, active):
     """RET: jump to the byte address in a register, lane by lane."""
     row = source(u, A, frame, consts)
-    first = 0
-    while not (active >> first) & 1:
-        first += 1
+    first = _first_lane(active)
     address = load_u32(row, first)
     same = np.int64(0)
     for lane in range(32):
@@ -234,8 +99,8 @@ def _return(ctx, warp, u, frame, consts, pc, active):
         report_fault(ctx, Fault.CALL_TARGET, pc, first, np.int64(address), 0, 0)
         return FAULTED
     if same != active:
-        _push_split(warp, pc, active & ~same, RUNNABLE)
-    _push_split(warp, target, same, RUNNABLE)
+        push_split(warp, pc, active & ~same, RUNNABLE)
+    push_split(warp, target, same, RUNNABLE)
     return SWITCH
 
 
@@ -247,13 +112,22 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         if field(u, M0) and taken:  # .ANY: all lanes follow one
             taken = active
         return _branch(warp, pc, active, taken, field(u, TARGET))
+    if op == Op.BRA_DIV:
+        wanted = np.int64(load_u32(source(u, A, frame, consts), 0) ^ np.uint32(field(u, A_XOR)))
+        wanted &= load_i64(warp, Warp.ALIVE)
+        return _branch(warp, pc, active, mask if wanted & active != wanted else np.int64(0), field(u, TARGET))
+    if op == Op.WARPSYNC and mask and load_i64(warp, Warp.SPLITS):
+        wanted = np.int64(load_u32(source(u, A, frame, consts), 0) ^ np.uint32(field(u, A_XOR)))
+        store_i64(warp, Warp.BARRIERS + WARPSYNC_BARRIER, wanted)
+        push_split(warp, pc, active, WAITING + WARPSYNC_BARRIER)
+        return SWITCH
     if op == Op.EXIT:
         if mask == 0:
             store_i64(warp, Warp.PC, pc + 1)
             return CONTINUE
         store_i64(warp, Warp.ALIVE, load_i64(warp, Warp.ALIVE) & ~mask)
         if active & ~mask:
-            _push_split(warp, pc + 1, active & ~mask, RUNNABLE)
+            push_split(warp, pc + 1, active & ~mask, RUNNABLE)
         return SWITCH
     if op == Op.BAR:
         if mask == 0:
@@ -261,25 +135,31 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
             return CONTINUE
         store_i64(warp, Warp.BARRIER, field(u, M0))
         store_i64(warp, Warp.BARRIER_THREADS, field(u, M1))
-        _push_split(warp, pc + 1, active, AT_BLOCK_BARRIER)
+        push_split(warp, pc + 1, active, AT_BLOCK_BARRIER)
         return SWITCH
     if op == Op.BSYNC and mask:
         barrier = field(u, M0)
         if load_i64(warp, Warp.SPLITS):
-            _push_split(warp, pc, active, WAITING + barrier)
+            push_split(warp, pc, active, WAITING + barrier)
             return SWITCH
     elif op == Op.BSSY and mask:
         store_i64(warp, Warp.BARRIERS + field(u, M0), active)
     elif op == Op.BREAK and mask:
         entry = Warp.BARRIERS + field(u, M0)
-        store_i64(warp, entry, load_i64(warp, entry) & ~mask)
+        leaving = mask & np.int64(predicate(u, PS0, frame))
+        store_i64(warp, entry, load_i64(warp, entry) & ~leaving)
+    elif op == Op.BMOV_READ and mask:
+        _barrier_to_register(warp, u, frame, t, mask)
+    elif op == Op.BMOV_WRITE and mask:
+        row = source(u, A, frame, consts)
+        store_i64(warp, Warp.BARRIERS + field(u, M0), np.int64(load_u32(row, _first_lane(active))))
     elif op == Op.RET and mask:
         return _return(ctx, warp, u, frame, consts, pc, active)
     elif op == Op.TRAP and mask:
         report_fault(ctx, Fault.TRAP, pc, 0, 0, 0, 0)
         return FAULTED
     elif op == Op.SPECIAL:
-        _special(ctx, u, frame, t, mask)
+        read_special(ctx, u, frame, t, mask)
     store_i64(warp, Warp.PC, pc + 1)
     return CONTINUE
 
@@ -321,24 +201,6 @@ def _execute(family, op, ctx, u, frame, consts, t, pc, mask, tracing):
 
 
 @njit
-def _yield_split(warp, pc, active):
-    """At the end of a turn let the split furthest on run, which may hold the lock that this one spins on."""
-    store_i64(warp, Warp.PC, pc)
-    store_i64(warp, Warp.ACTIVE, active)
-    best, best_pc = -1, np.int64(pc)
-    for i in range(load_i64(warp, Warp.SPLITS)):
-        entry = _split_entry(warp, i)
-        if load_i64(entry, 2) == RUNNABLE and load_i64(entry, 0) > best_pc:
-            best, best_pc = i, load_i64(entry, 0)
-    if best >= 0:
-        mask = load_i64(_split_entry(warp, best), 1)
-        _remove_split(warp, best)
-        _push_split(warp, pc, active, RUNNABLE)
-        store_i64(warp, Warp.PC, best_pc)
-        store_i64(warp, Warp.ACTIVE, mask)
-
-
-@njit
 def run_warp(ctx, warp, frame, turn):
     """Run a warp until it exits, waits, faults, or its turn, the budget or the trace space is used up."""
     microops, consts, t = get(ctx, Context.MICROOPS), get(ctx, Context.CONSTS), get(ctx, Context.TEMP)
@@ -371,7 +233,7 @@ def run_warp(ctx, warp, frame, turn):
         put(ctx, Context.EXECUTED, executed)
         outcome = _control(op, ctx, warp, u, frame, consts, t, pc, np.int64(active), np.int64(mask))
         if outcome == SWITCH:
-            status = _switch(warp)
+            status = switch(warp)
             store_i64(warp, Warp.STATUS, status)
             outcome = CONTINUE if status == READY else STOP
         if outcome != CONTINUE:
@@ -380,7 +242,7 @@ def run_warp(ctx, warp, frame, turn):
     put(ctx, Context.BUDGET, get(ctx, Context.BUDGET) - (executed - start))
     put(ctx, Context.EXECUTED, executed)
     if outcome == CONTINUE:
-        _yield_split(warp, pc, active)
+        yield_split(warp, pc, active)
     elif outcome == FULL_TRACE:
         store_i64(warp, Warp.PC, pc)
         store_i64(warp, Warp.ACTIVE, active)

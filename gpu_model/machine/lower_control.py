@@ -1,0 +1,136 @@
+"""Lowering of control flow, barriers, special registers, and instructions without effect on values."""
+
+from gpu_model.machine.emit import Emit
+from gpu_model.machine.microop import Column as C
+from gpu_model.machine.microop import Op
+from gpu_model.program import SPECIAL_REGISTERS, Operand
+
+
+def nothing(e: Emit) -> None:
+    """Instructions without effect on values: waits, fences, hints."""
+    e.operands.clear()
+    e.op(Op.NOP)
+
+
+def bra(e: Emit) -> None:
+    """BRA: branch where the guard and the optional predicate hold; .ANY takes all lanes if one branches.
+
+    .DIV branches if the lanes of a mask are not all active together.
+    """
+    e.known("U", "CALL", "ANY", "DIV")
+    if "DIV" in e.modifiers:
+        e.integer(C.A, e.take())
+        return e.op(Op.BRA_DIV, target=e.target())
+    if e.next_is_predicate():
+        e.predicate_source(C.PS0)
+    return e.op(Op.BRA, target=e.target(), m0="ANY" in e.modifiers)
+
+
+def call(e: Emit) -> None:
+    """CALL.REL.NOINC: a jump; the return address was put in registers before."""
+    e.known("REL", "NOINC")
+    e.op(Op.BRA, target=e.target())
+
+
+def ret(e: Emit) -> None:
+    """RET.REL.NODEC: jump to the address in a register pair, relative to the named function."""
+    e.known("REL", "NODEC")
+    e.source(C.A, e.take(), 2)
+    e.op(Op.RET, m0=len(e.program), target=e.target())
+
+
+def exit_(e: Emit) -> None:
+    """EXIT: the active lanes end."""
+    e.known()
+    e.op(Op.EXIT)
+
+
+def bar(e: Emit) -> None:
+    """BAR.SYNC: wait for the block, or for a number of its threads."""
+    e.known("SYNC", "DEFER_BLOCKING")
+    barrier = e.immediate()
+    if barrier > 15:
+        raise e.fail(f"barrier {barrier}, expected 0 to 15")
+    e.op(Op.BAR, m0=barrier, m1=e.immediate() if e.operands else 0)
+
+
+def convergence(op: Op):
+    """A lowering for BSSY, BSYNC and BREAK."""
+
+    def lower(e: Emit) -> None:
+        e.known("RECONVERGENT", "RELIABLE")
+        if e.next_is_predicate():
+            if op != Op.BREAK:
+                raise e.fail("a convergence barrier with a predicate")
+            e.predicate_source(C.PS0)
+        e.op(op, m0=_barrier(e))
+        e.operands.clear()  # BSSY names where its BSYNC is
+
+    return lower
+
+
+def _barrier(e: Emit) -> int:
+    operand = e.take()
+    if operand["kind"] != Operand.BARRIER or operand["index"] > 15:
+        raise e.fail("expected a convergence barrier B0 to B15")
+    return int(operand["index"])
+
+
+def bmov(e: Emit) -> None:
+    """BMOV: a convergence barrier to a register (.CLEAR empties it), or back."""
+    e.known("32", "64", "CLEAR", "PQUAD")
+    if e.operands[0]["kind"] == Operand.BARRIER:
+        barrier = _barrier(e)
+        e.integer(C.A, e.take())
+        return e.op(Op.BMOV_WRITE, m0=barrier)
+    e.destination()
+    return e.op(Op.BMOV_READ, m0=_barrier(e), m1="CLEAR" in e.modifiers)
+
+
+def warpsync(e: Emit) -> None:
+    """WARPSYNC: wait until the lanes of a mask are here."""
+    e.known("ALL", "EXCLUSIVE")
+    if not e.operands:
+        return nothing(e)
+    e.integer(C.A, e.take())
+    e.operands.clear()
+    return e.op(Op.WARPSYNC)
+
+
+def special(e: Emit) -> None:
+    """S2R, S2UR, CS2R: read a special register."""
+    e.known("32")
+    words = 2 if e.row["opcode"] == "CS2R" and "32" not in e.modifiers else 1
+    e.uniform = e.row["opcode"] == "S2UR"
+    e.out[C.UNIFORM] = e.uniform
+    e.destination(words)
+    operand = e.take()
+    if operand["kind"] != Operand.SPECIAL:
+        raise e.fail("expected a special register")
+    name = SPECIAL_REGISTERS[int(operand["value"])]
+    if name == "SRZ":
+        return e.op(Op.MOV, m0=words)
+    if name not in _READABLE:
+        raise e.fail(f"special register {name}")
+    return e.op(Op.SPECIAL, m0=int(operand["value"]), m1=words)
+
+
+# A block is the only one of its cluster, so that SR_CgaCtaId reads 0.
+_READABLE = frozenset((*SPECIAL_REGISTERS[1:8], *SPECIAL_REGISTERS[9:16], "SR_CgaCtaId"))
+
+
+def trap(e: Emit) -> None:
+    """BPT.TRAP: the kernel stops itself."""
+    e.operands.clear()
+    e.op(Op.TRAP)
+
+
+LOWERINGS = {
+    "NOP": nothing, "DEPBAR": nothing, "LDGDEPBAR": nothing, "ERRBAR": nothing, "MEMBAR": nothing,
+    "CCTL": nothing, "YIELD": nothing, "NANOSLEEP": nothing,
+    "BRA": bra, "CALL": call, "RET": ret, "EXIT": exit_, "BAR": bar,
+    "BSSY": convergence(Op.BSSY), "BSYNC": convergence(Op.BSYNC), "BREAK": convergence(Op.BREAK),
+    "BMOV": bmov, "WARPSYNC": warpsync,
+    "S2R": special, "S2UR": special, "CS2R": special,
+    "BPT": trap,
+}  # fmt: skip

@@ -1,0 +1,63 @@
+"""Special registers: thread, block and lane indices, lane masks, the clock."""
+
+import numpy as np
+from numba import njit
+
+from gpu_model.machine.context import Context, get
+from gpu_model.machine.integer import blend
+from gpu_model.machine.lanes import store_u32
+from gpu_model.machine.microop import M0, M1, D, field
+
+# Special registers, by their index in gpu_model.program.SPECIAL_REGISTERS.
+SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID_Z = range(8)
+
+
+SR_CLOCKLO, SR_CLOCKHI, SR_LT, SR_LE, SR_GT, SR_GE, SR_EQ = range(9, 16)
+
+
+@njit
+def _special_value(ctx, which, lane):
+    thread = get(ctx, Context.WARP) * 32 + lane
+    x, y = get(ctx, Context.NTID_X), get(ctx, Context.NTID_Y)
+    value = np.int64(0)
+    if which == SR_LANE:
+        value = lane
+    elif which == SR_TID_X:
+        value = thread % x
+    elif which == SR_TID_Y:
+        value = thread // x % y
+    elif which == SR_TID_Z:
+        value = thread // (x * y)
+    elif which == SR_CTAID_X:
+        value = get(ctx, Context.CTAID_X)
+    elif which == SR_CTAID_Y:
+        value = get(ctx, Context.CTAID_Y)
+    elif which == SR_CTAID_Z:
+        value = get(ctx, Context.CTAID_Z)
+    elif which == SR_CLOCKLO:  # the functional clock counts instructions
+        value = get(ctx, Context.EXECUTED)
+    elif which == SR_CLOCKHI:
+        value = get(ctx, Context.EXECUTED) >> 32
+    elif which == SR_LT:
+        value = (1 << lane) - 1
+    elif which == SR_LE:
+        value = (2 << lane) - 1
+    elif which == SR_GT:
+        value = 0xFFFFFFFF & ~((2 << lane) - 1)
+    elif which == SR_GE:
+        value = 0xFFFFFFFF & ~((1 << lane) - 1)
+    elif which == SR_EQ:
+        value = 1 << lane
+    return value
+
+
+@njit
+def read_special(ctx, u, frame, t, mask):
+    """S2R, S2UR and CS2R; a 64-bit CS2R reads a register pair such as the clock."""
+    which, words = field(u, M0), field(u, M1)
+    for lane in range(32):
+        value = np.uint64(_special_value(ctx, which, lane))
+        store_u32(t, lane, np.uint32(value))
+        store_u32(t + 128, lane, np.uint32(value >> np.uint64(32)))
+    for word in range(words):
+        blend(frame + field(u, D) + 128 * word, t + 128 * word, mask)
