@@ -18,6 +18,7 @@ from sim.dots import Dots, collect_dots, unpack_fragments
 from sim.results import LaunchResult
 
 HMMA_PER_RUN = 4096  # instructions whose operands are kept, 7 MiB
+ISSUES_PER_SM = 8192  # issue events kept for the timeline of each launch
 GENERATIONS = {75: "turing", 80: "ampere", 86: "ampere", 87: "ampere", 89: "ada", 90: "hopper", 120: "blackwell"}
 
 Result = TypeVar("Result")
@@ -72,6 +73,6 @@ def record(work: Callable[[], Result], gpu: GpuSpec, stage: Stage) -> tuple[Resu
         recording.add(launch, gpu)
         stage.say(f"launch {len(recording.launches)}, {launch.kernel}, {launch.timing.cycles:,} cycles")
 
-    with VirtualGPU(gpu, timing=True, dots=HMMA_PER_RUN, on_launch=keep):
+    with VirtualGPU(gpu, timing=True, dots=HMMA_PER_RUN, events=ISSUES_PER_SM, on_launch=keep):
         result = work()
     return result, recording
