@@ -6,12 +6,14 @@ Section and attribute numbers follow the public cuobjdump and CuAssembler readin
 import io
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 
 from gpu_model.errors import CubinError
+from gpu_model.program import Relocation
 
 EM_CUDA = 190
 SUPPORTED_ARCHES = (75, 80, 86, 89, 90, 120)
@@ -46,6 +48,8 @@ class Cubin:
         shared_bytes: static shared memory, in bytes.
         local_bytes: stack per thread, in bytes.
         constants: constant banks' initial contents.
+        global_data: initial contents of the kernel's own global memory.
+        relocations: constant-bank words that hold addresses.
     """
 
     kernel: str
@@ -57,6 +61,8 @@ class Cubin:
     shared_bytes: int
     local_bytes: int
     constants: dict[int, bytes] = field(default_factory=dict)
+    global_data: bytes = b""
+    relocations: tuple[Relocation, ...] = ()
 
 
 def _architecture(elf: ELFFile) -> int:
@@ -117,6 +123,27 @@ def _constant_banks(elf: ELFFile, kernel: str) -> dict[int, bytes]:
     return banks
 
 
+def _relocations(elf: ELFFile) -> tuple[Relocation, ...]:
+    """Addresses in constant banks: of the kernel's global data, or of host functions (undefined symbols)."""
+    found = []
+    for section in elf.iter_sections():
+        bank = section.name.removeprefix(".rel").removeprefix("a").removeprefix(".nv.constant").partition(".")[0]
+        if not section.name.startswith(".rel") or ".nv.constant" not in section.name or not bank.isdigit():
+            continue
+        symbols = elf.get_section(section["sh_link"])
+        for entry in section.iter_relocations():
+            symbol = symbols.get_symbol(entry["r_info_sym"])
+            target = None if symbol["st_shndx"] == "SHN_UNDEF" else symbol["st_value"] + _addend(entry)
+            if target is not None and elf.get_section(symbol["st_shndx"]).name != ".nv.global.init":
+                raise CubinError(f"constant bank {bank} points at {symbol.name}, which is not initialised global data")
+            found.append(Relocation(int(bank), entry["r_offset"], symbol.name, target))
+    return tuple(found)
+
+
+def _addend(entry: Any) -> int:
+    return entry["r_addend"] if entry.is_RELA() else 0
+
+
 def _kernel_sections(elf: ELFFile) -> list[str]:
     return [section.name[6:] for section in elf.iter_sections() if section.name.startswith(".text.")]
 
@@ -150,6 +177,8 @@ def _read(elf: ELFFile) -> Cubin:
         shared_bytes=shared.header["sh_size"] if shared else 0,
         local_bytes=_scalar(resources, _ATTRIBUTE_MIN_STACK, "<I", 4, 0),
         constants=_constant_banks(elf, kernel),
+        global_data=data.data() if (data := elf.get_section_by_name(".nv.global.init")) else b"",
+        relocations=_relocations(elf),
     )
 
 

@@ -130,6 +130,8 @@ def _decode_cached(digest: bytes, image: bytes) -> tuple[Program, Cubin]:
         parameter_bytes=max(sizes, default=0),
         constants=cubin.constants,
         barriers=16,
+        global_data=cubin.global_data,
+        relocations=cubin.relocations,
     )
     return program, cubin
 

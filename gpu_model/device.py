@@ -139,7 +139,7 @@ class VirtualGPU:
             execute(machine)
         record = LaunchRecord(
             launch.program.name, launch.grid, launch.threads, launch.shared_bytes, launch.program.registers,
-            machine.instructions, timing, machine.dots, dataclasses.replace(launch, keep=()),
+            machine.instructions, timing, machine.dots, dataclasses.replace(launch, keep=(), global_address=0),
         )  # fmt: skip
         self.launches.append(record)
         if self.on_launch is not None:

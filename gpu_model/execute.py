@@ -79,7 +79,8 @@ class Machine:
         """
         if self._waits:
             return self._run_in_turns()
-        if self._threads > 1 and self.launch.blocks > 1:
+        calls_host = any(relocation.target is None for relocation in self.launch.program.relocations)
+        if self._threads > 1 and self.launch.blocks > 1 and not calls_host:  # prints come in block order
             return self._run_in_parallel()
         return self._run_in_order()
 

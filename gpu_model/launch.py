@@ -6,12 +6,24 @@ from typing import Any
 
 from gpu_model.cubin import Cubin
 from gpu_model.errors import LaunchError
-from gpu_model.program import Program
+from gpu_model.program import Program, Relocation
 
 WARP_LANES = 32
 MAX_GRID = (2**31 - 1, 65535, 65535)
 # Constant bank 0, below the parameters (CUDA's driver writes it; offsets as ptxas reads them).
-_STACK_TOP = 0x28
+@dataclass(frozen=True)
+class _Geometry:
+    block: int  # three words: threads of a block
+    grid: int  # three words: blocks
+    stack_top: int  # of a thread's local memory
+
+
+_EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28)
+_LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C)  # sm_100 and up
+_BANK_ADDRESS = {90: 0x198, 120: 0x348}  # generic address of constant bank 0, for tensor maps among the parameters
+_LOCAL_WINDOW = 0x20
+LOCAL_WINDOW = 1 << 56  # generic address of a thread's local memory
+HOST_FUNCTIONS = {"vprintf": 1 << 57, "__assertfail": (1 << 57) + 16}  # addresses of functions the host provides
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,8 @@ class Launch:
         parameters: the kernel's parameter area.
         segments: global memory, sorted by address, not overlapping.
         keep: objects that own the memory.
+        global_address: where the kernel's own global data was put, 0 if it has none.
+        parameter_address: where a copy of the parameters lies in global memory, 0 if there is none.
     """
 
     program: Program
@@ -52,6 +66,8 @@ class Launch:
     parameters: bytes
     segments: tuple[Segment, ...]
     keep: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    global_address: int = 0
+    parameter_address: int = 0
 
     @property
     def blocks(self) -> int:
@@ -74,10 +90,27 @@ class Launch:
         bank = bytearray(max(len(self.program.constants.get(0, b"")), base + len(self.parameters)))
         initial = self.program.constants.get(0, b"")
         bank[: len(initial)] = initial
-        struct.pack_into("<6I", bank, 0, self.threads, 1, 1, *self.grid)
-        struct.pack_into("<I", bank, _STACK_TOP, local_bytes(self.program))
+        where = _LATER if self.program.arch >= 100 else _EARLIER
+        struct.pack_into("<3I", bank, where.block, self.threads, 1, 1)
+        struct.pack_into("<3I", bank, where.grid, *self.grid)
+        struct.pack_into("<I", bank, where.stack_top, local_bytes(self.program))
+        if where is _EARLIER:
+            struct.pack_into("<Q", bank, _LOCAL_WINDOW, LOCAL_WINDOW)
+        if self.parameter_address and self.program.arch in _BANK_ADDRESS:
+            struct.pack_into("<Q", bank, _BANK_ADDRESS[self.program.arch], self.parameter_address - base)
         bank[base : base + len(self.parameters)] = self.parameters
-        return {**self.program.constants, 0: bytes(bank)}
+        banks = {number: bytearray(data) for number, data in self.program.constants.items()} | {0: bank}
+        for relocation in self.program.relocations:
+            struct.pack_into("<Q", banks[relocation.bank], relocation.offset, self._address(relocation))
+        return {number: bytes(data) for number, data in banks.items()}
+
+    def _address(self, relocation: Relocation) -> int:
+        if relocation.target is not None:
+            return self.global_address + relocation.target
+        if relocation.symbol not in HOST_FUNCTIONS:
+            known = ", ".join(HOST_FUNCTIONS)
+            raise LaunchError(f"kernel {self.program.name} calls {relocation.symbol}; host functions known: {known}")
+        return HOST_FUNCTIONS[relocation.symbol]
 
 
 def local_bytes(program: Program) -> int:

@@ -79,6 +79,23 @@ INSTRUCTION = np.dtype(
 
 
 @dataclass(frozen=True)
+class Relocation:
+    """A 64-bit word of a constant bank that holds an address known at launch.
+
+    Attributes:
+        bank: constant bank.
+        offset: byte offset of the word.
+        symbol: what it points to.
+        target: byte offset in the kernel's global data, or None for a function the host provides.
+    """
+
+    bank: int
+    offset: int
+    symbol: str
+    target: int | None
+
+
+@dataclass(frozen=True)
 class Program:
     """One kernel's code.
 
@@ -95,6 +112,8 @@ class Program:
         parameter_bytes: bytes of kernel parameters.
         constants: initial constant banks, bank number to bytes.
         barriers: named barriers used.
+        global_data: initial contents of the kernel's own global memory (tables, strings).
+        relocations: constant-bank words that point into it, or at host functions such as vprintf.
     """
 
     name: str
@@ -109,6 +128,8 @@ class Program:
     parameter_bytes: int
     constants: dict[int, bytes]
     barriers: int
+    global_data: bytes = b""
+    relocations: tuple[Relocation, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)

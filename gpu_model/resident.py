@@ -5,9 +5,10 @@ import struct
 
 import numpy as np
 
+from gpu_model import host_calls
 from gpu_model.errors import ExecutionError, MemoryFault
-from gpu_model.launch import Launch, Segment, local_bytes
-from gpu_model.machine.block import DEADLOCK, DONE, FAILED, run_block, start_block
+from gpu_model.launch import HOST_FUNCTIONS, Launch, Segment, local_bytes
+from gpu_model.machine.block import CALLED, DEADLOCK, DONE, FAILED, run_block, start_block
 from gpu_model.machine.context import CONSTANT_SPACE, GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE, Context, Fault
 from gpu_model.machine.families import function_table
 from gpu_model.machine.lower import Code
@@ -153,10 +154,29 @@ class ResidentBlock:
                 raise self._fault()
             if outcome == DEADLOCK:
                 raise self._deadlock()
-            if self._trace and ctx[Context.BUDGET] > 0:
+            if outcome == CALLED:
+                self._call_host()
+            elif self._trace and ctx[Context.BUDGET] > 0:
                 self._trace.grow(ctx)
             else:
                 return False
+
+    def _call_host(self) -> None:
+        """Serve a call of vprintf or __assertfail: PTX passes arguments in R4 and up."""
+        ctx, warp = self._ctx, int(self._ctx[Context.WARP])
+        frame = self._frames.view(np.uint32).reshape(self.launch.warps, -1, 32)[warp]
+        local = self._local[: self.launch.warps * 32 * local_bytes(self.launch.program)]
+        local = local.reshape(self.launch.warps, 32, -1)[warp]
+        for lane in range(32):
+            if int(ctx[Context.CALL_MASK]) >> lane & 1:
+                registers = frame[1:, lane]
+                if ctx[Context.CALL_ADDRESS] == HOST_FUNCTIONS["vprintf"]:
+                    print(host_calls.printf(self.launch, registers, local[lane]), end="")
+                elif ctx[Context.CALL_ADDRESS] == HOST_FUNCTIONS["__assertfail"]:
+                    thread = f"block {self.launch.block_index(self.block)}, thread {32 * warp + lane}"
+                    raise ExecutionError(host_calls.assertion(self.launch, registers, thread))
+                else:
+                    raise ExecutionError(f"kernel {self.launch.program.name} calls {int(ctx[Context.CALL_ADDRESS]):#x}")
 
     def take_trace(self) -> BlockTrace | None:
         """The finished block's trace, if one was recorded."""

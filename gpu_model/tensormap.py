@@ -24,6 +24,7 @@ U8, U16, U32, S32, U64, S64, F16, F32, F32_FTZ, F64, BF16 = range(11)
 ELEMENT_BYTES = (1, 2, 4, 4, 8, 8, 2, 4, 4, 8, 2)
 # CUDA's host library numbers them differently from 8 on (cuda.h, CUtensorMapDataType).
 HOST_TYPES = (U8, U16, U32, S32, U64, S64, F16, F32, F64, BF16)
+HOST_TYPE_OF_DEVICE = (0, 1, 2, 3, 4, 5, 6, 7, 10, 8, 9, 11, 12, 13, 14, 15)
 SWIZZLE_NONE, SWIZZLE_32, SWIZZLE_64, SWIZZLE_128 = range(4)
 _SPAN = (None, 32, 64, 128)  # most bytes of a box row under a swizzle
 
@@ -79,7 +80,9 @@ def _check(
             f"expected 1 to {MAX_RANK} sizes, one stride less, and as many box sizes"
         )
     if not 0 <= element < len(ELEMENT_BYTES):
-        raise LaunchError(f"tensor map: element type {element} is not modelled, known are 0 to {len(ELEMENT_BYTES) - 1}")
+        raise LaunchError(
+            f"tensor map: element type {element} is not modelled, known are 0 to {len(ELEMENT_BYTES) - 1}"
+        )
     if address % 16:
         raise LaunchError(f"tensor map: address {address:#x} is not a multiple of 16")
     for i, stride in enumerate(strides):
@@ -112,7 +115,9 @@ def encode_tiled(
         LaunchError: as `encode`, or an element type whose values a copy would change or unpack.
     """
     if not 0 <= host_type < len(HOST_TYPES):
-        raise LaunchError(f"tensor descriptor of host element type {host_type}: packed and rounded types are not modelled")
+        raise LaunchError(
+            f"tensor descriptor of host element type {host_type}: packed and rounded types are not modelled"
+        )
     inner_first = [stride * element_bytes for stride in reversed(strides[:-1])]
     return encode(
         address, list(reversed(shape)), inner_first, list(reversed(box)), HOST_TYPES[host_type],

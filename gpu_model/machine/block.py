@@ -15,12 +15,12 @@ from gpu_model.machine.splits import (
     Warp,
     leave_barrier,
 )
-from gpu_model.machine.warp import FAULTED, FULL, FULL_TRACE, run_warp
+from gpu_model.machine.warp import FAULTED, FULL, FULL_TRACE, HOST_CALL, run_warp
 
 SLICE = 1 << 16  # warp-instructions
 
 # What `run_block` returns.
-DONE, PAUSED, FAILED, DEADLOCK = range(4)
+DONE, PAUSED, FAILED, DEADLOCK, CALLED = range(5)
 
 
 @njit(nogil=True, cache=True)
@@ -98,6 +98,8 @@ def run_block(ctx):
             outcome = run_warp(ctx, warp, frame, SLICE)
             if outcome == FAULTED:
                 return FAILED
+            if outcome == HOST_CALL:
+                return CALLED
             running = True
             if outcome == FULL_TRACE or get(ctx, Context.BUDGET) <= 0:
                 return PAUSED

@@ -61,7 +61,9 @@ class Context(IntEnum):
     TENSOR = 48  # address of the tensor step's scratch matrices
     BANKS = 49  # (address, bytes) of each constant bank, for LDC with a register index
     CHANGED = 50  # lanes whose store or atomic changed global memory: a sign of progress
-    COUNT = 51
+    CALL_ADDRESS = 51  # host function that a warp called, and its lanes
+    CALL_MASK = 52
+    COUNT = 53
 
 
 class Fault(IntEnum):

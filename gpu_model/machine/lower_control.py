@@ -15,21 +15,31 @@ def nothing(e: Emit) -> None:
 def bra(e: Emit) -> None:
     """BRA: branch where the guard and the optional predicate hold; .ANY takes all lanes if one branches.
 
-    .DIV branches if the lanes of a mask are not all active together.
+    .DIV branches if the lanes of a mask are not all active together, .CONV if they are.
     """
-    e.known("U", "CALL", "ANY", "DIV")
-    if "DIV" in e.modifiers:
+    e.known("U", "CALL", "ANY", "DIV", "CONV")
+    if e.modifiers & {"DIV", "CONV"}:
         e.integer(C.A, e.take())
-        return e.op(Op.BRA_DIV, target=e.target())
+        return e.op(Op.BRA_DIV if "DIV" in e.modifiers else Op.BRA_CONV, target=e.target())
     if e.next_is_predicate():
         e.predicate_source(C.PS0)
     return e.op(Op.BRA, target=e.target(), m0="ANY" in e.modifiers)
 
 
 def call(e: Emit) -> None:
-    """CALL.REL.NOINC: a jump; the return address was put in registers before."""
-    e.known("REL", "NOINC")
-    e.op(Op.BRA, target=e.target())
+    """CALL: a jump; the return address was put in registers before."""
+    e.known("REL", "ABS", "NOINC")
+    if "ABS" in e.modifiers:  # to a function the host provides, whose address a relocation put in a constant bank
+        e.source(C.A, e.take(), 2)
+        return e.op(Op.HOST_CALL)
+    return e.op(Op.BRA, target=e.target())
+
+
+def lepc(e: Emit) -> None:
+    """LEPC: the program counter, relative to the kernel as all code addresses here are."""
+    e.destination(2)
+    e.out[C.A] = ~e.area.row(("immediate", int(e.row["pc"])), ("immediate", 0))
+    e.op(Op.MOV, m0=2)
 
 
 def ret(e: Emit) -> None:
@@ -132,5 +142,5 @@ LOWERINGS = {
     "BSSY": convergence(Op.BSSY), "BSYNC": convergence(Op.BSYNC), "BREAK": convergence(Op.BREAK),
     "BMOV": bmov, "WARPSYNC": warpsync,
     "S2R": special, "S2UR": special, "CS2R": special,
-    "BPT": trap,
+    "BPT": trap, "LEPC": lepc,
 }  # fmt: skip

@@ -134,7 +134,8 @@ class Op(IntEnum):
     ) = _numbers(Family.NARROW, 2)
     (
         NOP, BRA, BRA_DIV, EXIT, BAR, BSSY, BSYNC, BREAK, BMOV_READ, BMOV_WRITE, WARPSYNC, RET, TRAP, SPECIAL,
-    ) = _numbers(Family.CONTROL, 14)
+        HOST_CALL, BRA_CONV,
+    ) = _numbers(Family.CONTROL, 16)
 # fmt: on
 
 

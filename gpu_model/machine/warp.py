@@ -46,7 +46,7 @@ from gpu_model.machine.splits import (
 FULL = 0xFFFFFFFF
 
 
-CONTINUE, SWITCH, STOP, FAULTED, FULL_TRACE = range(5)
+CONTINUE, SWITCH, STOP, FAULTED, FULL_TRACE, HOST_CALL = range(6)
 
 
 @njit
@@ -112,10 +112,17 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         if field(u, M0) and taken:  # .ANY: all lanes follow one
             taken = active
         return _branch(warp, pc, active, taken, field(u, TARGET))
-    if op == Op.BRA_DIV:
+    if op == Op.BRA_DIV or op == Op.BRA_CONV:
         wanted = np.int64(load_u32(source(u, A, frame, consts), 0) ^ np.uint32(field(u, A_XOR)))
         wanted &= load_i64(warp, Warp.ALIVE)
-        return _branch(warp, pc, active, mask if wanted & active != wanted else np.int64(0), field(u, TARGET))
+        taken = (wanted & active == wanted) == (op == Op.BRA_CONV)
+        return _branch(warp, pc, active, mask if taken else np.int64(0), field(u, TARGET))
+    if op == Op.HOST_CALL and mask:
+        row, lane = source(u, A, frame, consts), _first_lane(mask)
+        put(ctx, Context.CALL_ADDRESS, np.int64(load_u32(row, lane)) | np.int64(load_u32(row + 128, lane)) << 32)
+        put(ctx, Context.CALL_MASK, mask)
+        store_i64(warp, Warp.PC, pc + 1)
+        return HOST_CALL
     if op == Op.WARPSYNC and mask and load_i64(warp, Warp.SPLITS):
         wanted = np.int64(load_u32(source(u, A, frame, consts), 0) ^ np.uint32(field(u, A_XOR)))
         store_i64(warp, Warp.BARRIERS + WARPSYNC_BARRIER, wanted)

@@ -1,7 +1,9 @@
 """From Triton's arguments to a `Launch`: the object Triton calls to start a kernel."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import triton.backends.driver as triton_driver
 from triton.runtime import _allocation
@@ -9,17 +11,36 @@ from triton.runtime import _allocation
 from gpu_model.errors import LaunchError
 from gpu_model.launch import Launch, Segment, merge_segments, pack_parameters, pack_value
 from gpu_model.program import Program
+from gpu_model.tensormap import HOST_TYPE_OF_DEVICE, encode_tiled
 
 
-def _flatten(types: Any, values: Any, names: Any) -> list[tuple[str, Any, str]]:
-    """Pair types with values through nested tuples; compile-time constants drop out."""
+def _flatten(types: Any, values: Any, names: Any, descriptors: Iterator[dict]) -> list[tuple[str, Any, str]]:
+    """Pair types with values through nested tuples; compile-time constants drop out, tensor descriptors expand."""
     found = []
     for kind, value, name in zip(types, values, names, strict=True):
         if isinstance(kind, tuple):
-            found += _flatten(kind, value, [f"{name}[{i}]" for i in range(len(kind))])
+            found += _flatten(kind, value, [f"{name}[{i}]" for i in range(len(kind))], descriptors)
+        elif kind.startswith("tensordesc"):
+            found += _descriptor(kind, value, name, next(descriptors, None))
         elif kind != "constexpr":
             found.append((kind, value, name))
     return found
+
+
+def _descriptor(kind: str, value: Any, name: str, meta: dict | None) -> list[tuple[str, Any, str]]:
+    """A host tensor descriptor as parameters: a tensor map where the GPU has them, else pointer, shape and strides."""
+    kinds = triton_driver.expand_signature([kind], [meta] if meta else None, "nvTmaDesc")
+    if meta is None:
+        values = triton_driver.decompose_descriptor(value)
+    elif meta.get("is_im2col") or meta["fp4_padded"] or value.round_f32_to_tf32:
+        raise LaunchError(f"argument {name}: im2col, packed fp4 and tf32-rounding tensor descriptors are not modelled")
+    else:
+        image = encode_tiled(
+            value.base.data_ptr(), meta["swizzle"], meta["elem_size"], HOST_TYPE_OF_DEVICE[meta["elem_type"]],
+            meta["block_size"], value.shape, value.strides, value.padding == "nan",
+        )  # fmt: skip
+        values = [(image, value.base), *value.shape, *value.strides]
+    return [(part, each, name) for part, each in zip(kinds, values, strict=True)]
 
 
 def _tensor_segment(tensor: torch.Tensor, name: str) -> Segment:
@@ -56,10 +77,7 @@ def make_launcher(gpu: Any) -> type:
 
         def __init__(self, src: Any, metadata: Any):
             self.metadata = metadata
-            self.types = triton_driver.expand_signature(src.signature.values(), None, "nvTmaDesc")
-            if len(self.types) != len(src.signature):
-                raise LaunchError(f"kernel {metadata.name}: host tensor descriptors are not supported")
-            self.names = list(src.signature)
+            self.types, self.names = list(src.signature.values()), list(src.signature)
             if getattr(metadata, "num_ctas", 1) != 1:
                 raise LaunchError(f"kernel {metadata.name}: num_ctas={metadata.num_ctas}, only 1 is supported")
 
@@ -79,20 +97,32 @@ def make_launcher(gpu: Any) -> type:
             program, cubin = function
             segments: list[Segment] = []
             values = []
-            for kind, value, name in _flatten(self.types, arguments, self.names):
-                if kind.startswith("*"):
+            descriptors = iter(getattr(self.metadata, "tensordesc_meta", None) or ())
+            for kind, value, name in _flatten(self.types, arguments, self.names, descriptors):
+                if kind == "nvTmaDesc":
+                    segments.append(_tensor_segment(value[1], name))
+                    values.append(value[0])
+                elif kind.startswith("*"):
                     values.append(pack_value(kind, _pointer(value, name, segments)))
                 else:
                     values.append(pack_value(kind, value))
             keep = [self._scratch(kind, grid, values, segments) for kind in ("global", "profile")]
+            own = np.frombuffer(program.global_data, np.uint8).copy()
+            address = own.ctypes.data if len(own) else 0
+            segments.append(Segment("the kernel's own data", address, len(own)))
+            parameters = pack_parameters(cubin, values)
+            visible = np.frombuffer(parameters, np.uint8).copy()
+            segments.append(Segment("the kernel's parameters", visible.ctypes.data, len(visible)))
             return Launch(
                 program=program,
                 grid=grid,
                 threads=32 * self.metadata.num_warps,
                 shared_bytes=self.metadata.shared + program.shared_bytes,
-                parameters=pack_parameters(cubin, values),
+                parameters=parameters,
                 segments=merge_segments(segments),
-                keep=(*arguments, *keep),
+                keep=(*arguments, *keep, own, visible),
+                global_address=address,
+                parameter_address=visible.ctypes.data if len(visible) else 0,
             )
 
         def _scratch(self, kind: str, grid: tuple[int, int, int], values: list[bytes], segments: list[Segment]) -> Any:
