@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.double import read_f64, write_f64
-from gpu_model.machine.floating import FTZ, RELU, integral, read_f32
+from gpu_model.machine.floating import FTZ, RELU, integral
 from gpu_model.machine.half import pick, widen
 from gpu_model.machine.integer import blend
 from gpu_model.machine.lanes import as_f32, load_u32, store_u32
@@ -34,6 +34,7 @@ from gpu_model.machine.rounding import (
     f32_to_f16,
     f64_to_f32,
     flush_f32,
+    read_f32,
     round_to_format,
 )
 
@@ -55,8 +56,24 @@ def _pack_one(bits, kind, mode, flags):
 
 
 @njit
+def _pack_nearest(t, a, b, aa, ax, ba, bx, kind):
+    """The plain case, in loops without branches."""
+    if kind == F16:
+        for lane in range(32):
+            high, low = f32_to_f16(read_f32(a, lane, aa, ax)), f32_to_f16(read_f32(b, lane, ba, bx))
+            store_u32(t, lane, np.uint32(high << np.uint32(16) | low))
+    else:
+        for lane in range(32):
+            high, low = f32_to_bf16(read_f32(a, lane, aa, ax)), f32_to_bf16(read_f32(b, lane, ba, bx))
+            store_u32(t, lane, np.uint32(high << np.uint32(16) | low))
+
+
+@njit
 def _f2fp(t, a, b, aa, ax, ba, bx, kind, mode, flags):
     """F2FP.PACK_AB: two float32 to a pair of halves, a high and b low."""
+    if mode == NEAREST and flags == 0:
+        _pack_nearest(t, a, b, aa, ax, ba, bx, kind)
+        return
     for lane in range(32):
         high = _pack_one(read_f32(a, lane, aa, ax), kind, mode, flags)
         low = _pack_one(read_f32(b, lane, ba, bx), kind, mode, flags)

@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.directed import fma_directed
-from gpu_model.machine.floating import RCP
 from gpu_model.machine.integer import blend
 from gpu_model.machine.lanes import as_f64, as_u64, fma_f64, load_u32, store_u32
 from gpu_model.machine.microop import (
@@ -25,6 +24,7 @@ from gpu_model.machine.microop import (
     field,
     source,
 )
+from gpu_model.machine.multifunction import RCP
 from gpu_model.machine.rounding import NEAREST
 
 _NAN64 = np.uint64(0x7FFFFFFFFFFFFFFF)

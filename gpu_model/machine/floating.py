@@ -1,8 +1,6 @@
-"""FP32 micro-ops: IEEE arithmetic with rounding, flush and saturation modifiers, and the MUFU functions.
+"""FP32 micro-ops: IEEE arithmetic with rounding, flush and saturation modifiers, and comparisons.
 
-NaN results are the canonical 0x7FFFFFFF of the PTX ISA. The MUFU tables are not public: values here are
-the correctly rounded function, which differs from silicon by at most the bounds the PTX ISA states
-(2 ulp for ex2 and rcp approximations; see docs/exactness.md).
+NaN results are the canonical 0x7FFFFFFF of the PTX ISA.
 """
 
 import math
@@ -11,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.integer import blend, predicate, set_predicate
-from gpu_model.machine.lanes import as_f32, as_u32, fma_f32, load_u32, store_u32
+from gpu_model.machine.lanes import as_f32, as_u32, fma_f32, store_u32
 from gpu_model.machine.microop import (
     A_AND,
     A_XOR,
@@ -34,7 +32,8 @@ from gpu_model.machine.microop import (
     field,
     source,
 )
-from gpu_model.machine.rounding import f16_to_f32, f32_to_f16, f64_to_f32, flush_f32, is_nan_f32, odd_sum
+from gpu_model.machine.multifunction import mufu
+from gpu_model.machine.rounding import f64_to_f32, flush_f32, is_nan_f32, odd_sum, read_f32
 
 FTZ, SATURATE, RELU = 1, 2, 4
 _NAN = np.uint32(0x7FFFFFFF)
@@ -42,19 +41,12 @@ _NAN = np.uint32(0x7FFFFFFF)
 # Comparison codes: bits say for which outcomes (less, equal, greater, unordered) it holds.
 LESS, EQUAL, GREATER, UNORDERED = 1, 2, 4, 8
 
-EX2, RCP, RSQ, LG2, SQRT, SIN, COS, TANH = range(8)
 AND, OR, XOR = range(3)
 
 
 @njit
 def _canonical(bits):
     return _NAN if is_nan_f32(bits) else bits
-
-
-@njit
-def read_f32(row, lane, keep, flip):
-    """A float source with |x| and -x applied, as a pattern."""
-    return np.uint32((load_u32(row, lane) & keep) ^ flip)
 
 
 @njit
@@ -138,50 +130,6 @@ def _fmnmx(t, a, b, aa, ax, ba, bx, minimum, flags, propagate_nan):
         both = is_nan_f32(x) and is_nan_f32(y)
         either = is_nan_f32(x) or is_nan_f32(y)
         store_u32(t, lane, _NAN if both or (propagate_nan and either) else best)
-
-
-@njit
-def multifunction(bits, function):
-    """One MUFU evaluation on a float32 pattern, rounded to nearest from a double.
-
-    Every function but TANH takes and gives zeros for subnormals: `.approx.ftz` of the PTX ISA is the bare
-    instruction, and ptxas scales around it where subnormals count.
-    """
-    if is_nan_f32(bits):
-        return _NAN
-    x = np.float64(as_f32(bits if function == TANH else flush_f32(bits)))
-    negative = x < 0.0
-    if function == EX2:
-        y = np.float64(math.pow(2.0, x)) if x < 1100.0 else np.inf
-    elif function == RCP:
-        y = math.copysign(np.inf, x) if x == 0.0 else 1.0 / x
-    elif function == SQRT:
-        y = np.nan if negative else math.sqrt(x)
-    elif function == RSQ:
-        y = math.copysign(np.inf, x) if x == 0.0 else np.nan if negative else 1.0 / math.sqrt(x)
-    elif function == LG2:
-        y = -np.inf if x == 0.0 else np.nan if negative else math.log2(x)
-    elif function == TANH:
-        y = math.tanh(x)
-    elif math.isinf(x):
-        y = np.nan
-    else:  # the operand of MUFU.SIN and MUFU.COS is in revolutions, not radians
-        turn = (x - math.floor(x)) * 2.0 * math.pi
-        y = math.sin(turn) if function == SIN else math.cos(turn)
-    result = f64_to_f32(y, 0)
-    return result if function == TANH else flush_f32(result)
-
-
-@njit
-def _mufu(t, a, aa, ax, function, half):
-    """MUFU on float32, or on the low float16 of a register."""
-    for lane in range(32):
-        bits = read_f32(a, lane, aa, ax)
-        if half:
-            value = as_u32(f16_to_f32(np.uint32(bits & np.uint32(0xFFFF))))
-            store_u32(t, lane, f32_to_f16(multifunction(value, function)))
-        else:
-            store_u32(t, lane, multifunction(bits, function))
 
 
 @njit
@@ -293,7 +241,7 @@ def float_step(op, u, frame, consts, t, mask):
     elif op == Op.FMNMX:
         _fmnmx(t, a, b, aa, ax, ba, bx, predicate(u, PS0, frame), m0, m1)
     elif op == Op.MUFU:
-        _mufu(t, a, aa, ax, m0, m1)
+        mufu(t, a, aa, ax, m0, m1)
     elif op == Op.FSET:
         compared = combine(compare_f32(a, b, aa, ax, ba, bx, m0, m1), predicate(u, PS0, frame), m2)
         _fset(t, compared, field(u, M3))

@@ -1,6 +1,6 @@
 """Lowering of floating-point and conversion instructions."""
 
-from gpu_model.machine import convert, floating, half, predicates
+from gpu_model.machine import convert, floating, half, multifunction, predicates
 from gpu_model.machine.emit import HALF_SIGNS, Emit
 from gpu_model.machine.lower_integer import BOOLEANS, COMPARISONS
 from gpu_model.machine.microop import Column as C
@@ -65,9 +65,9 @@ def fset(e: Emit) -> None:
     e.op(Op.FSET, m0=e.choose(COMPARISONS), m1=_flags(e), m2=e.choose(BOOLEANS), m3="BF" in e.modifiers)
 
 
-_FUNCTIONS = {"EX2": floating.EX2, "RCP": floating.RCP, "RSQ": floating.RSQ, "LG2": floating.LG2,
-              "SQRT": floating.SQRT, "SIN": floating.SIN, "COS": floating.COS, "TANH": floating.TANH}  # fmt: skip
-_HIGH_FUNCTIONS = {"RCP64H": floating.RCP, "RSQ64H": floating.RSQ}
+_FUNCTION_NAMES = ("EX2", "RCP", "RSQ", "LG2", "SQRT", "SIN", "COS", "TANH")
+_FUNCTIONS = {name: getattr(multifunction, name) for name in _FUNCTION_NAMES}
+_HIGH_FUNCTIONS = {"RCP64H": multifunction.RCP, "RSQ64H": multifunction.RSQ}
 
 
 def mufu(e: Emit) -> None:

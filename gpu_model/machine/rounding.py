@@ -8,7 +8,7 @@ sums", IEEE TC 2008).
 import numpy as np
 from numba import njit
 
-from gpu_model.machine.lanes import as_f32, as_f64, as_u32, as_u64
+from gpu_model.machine.lanes import as_f32, as_f64, as_u32, as_u64, load_u32
 
 NEAREST, ZERO, DOWN, UP = 0, 1, 2, 3  # .RN .RZ .RM .RP
 
@@ -137,6 +137,11 @@ def f32_to_f16(bits):
 @njit
 def f32_to_bf16(bits):
     """Round a float32 pattern to a bfloat16 pattern, nearest even; NaN becomes 0x7FFF."""
-    if bits & np.uint32(0x7FFFFFFF) > np.uint32(0x7F800000):
-        return np.uint32(0x7FFF)
-    return np.uint32((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+    rounded = np.uint32(bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.uint32(0x7FFF) if bits & np.uint32(0x7FFFFFFF) > np.uint32(0x7F800000) else np.uint32(rounded)
+
+
+@njit
+def read_f32(row, lane, keep, flip):
+    """A float source with |x| and -x applied, as a pattern."""
+    return np.uint32((load_u32(row, lane) & keep) ^ flip)
