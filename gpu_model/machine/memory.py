@@ -120,13 +120,14 @@ def _check(ctx, row, into, size, space, mask):
 
 
 @njit
-def _host_base(ctx, space, lane):
-    """What to add to a lane's address to reach host memory."""
+def _host_base(ctx, space):
+    """What to add to a lane's address to reach host memory: a base, and a stride times the lane."""
     if space == GLOBAL_SPACE:
-        return np.int64(0)
+        return np.int64(0), np.int64(0)
     if space == SHARED_SPACE:
-        return get(ctx, SHARED)
-    return get(ctx, LOCAL) + (get(ctx, WARP) * 32 + lane) * get(ctx, LOCAL_BYTES)
+        return get(ctx, SHARED), np.int64(0)
+    stride = get(ctx, LOCAL_BYTES)
+    return get(ctx, LOCAL) + get(ctx, WARP) * 32 * stride, stride
 
 
 @njit
@@ -146,9 +147,15 @@ def _load_lane(address, destination, lane, size, extend):
 def _load(ctx, u, frame, into, space, mask):
     size, destination = field(u, M1) & SIZE_MASK, frame + field(u, D)
     extend = field(u, M1) & SIGNED_LOAD
+    base, stride = _host_base(ctx, space)
+    if size == 4:  # most loads: a loop of its own
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                store_u32(destination, lane, load_u32(load_i64(into, lane) + base + stride * lane, 0))
+        return
     for lane in range(32):
         if (mask >> lane) & 1:
-            _load_lane(load_i64(into, lane) + _host_base(ctx, space, lane), destination, lane, size, extend)
+            _load_lane(load_i64(into, lane) + base + stride * lane, destination, lane, size, extend)
 
 
 @njit
@@ -185,10 +192,11 @@ def _store_lane(address, data, lane, size):
 @njit
 def _store(ctx, u, frame, consts, into, space, mask):
     size, data, changed = field(u, M1) & SIZE_MASK, source(u, B, frame, consts), 0
+    base, stride = _host_base(ctx, space)
     for lane in range(32):
         if not (mask >> lane) & 1:
             continue
-        address = load_i64(into, lane) + _host_base(ctx, space, lane)
+        address = load_i64(into, lane) + base + stride * lane
         if space == GLOBAL_SPACE:
             _remember_old(ctx, address, size)
         changed += _store_lane(address, data, lane, size)
@@ -202,7 +210,7 @@ def _atomic(ctx, u, frame, consts, into, space, mask):
         for lane in range(32):
             if (mask >> lane) & 1:
                 _remember_old(ctx, load_i64(into, lane), field(u, M1) & SIZE_MASK)
-    changed = atomic(u, frame, consts, into, _host_base(ctx, space, 0), mask)
+    changed = atomic(u, frame, consts, into, _host_base(ctx, space)[0], mask)
     if space == GLOBAL_SPACE:
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
 
