@@ -156,7 +156,7 @@ def compare(program, seed: int, arch: int) -> None:
     assert got.tolist() == want.tolist()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(programs(), st.integers(0, 1 << 16))
 def test_random_ptx(program, seed):
     compare(program, seed, 86)
