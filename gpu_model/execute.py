@@ -23,7 +23,7 @@ from gpu_model.trace import BlockTrace
 _TURN = 2_000_000  # warp-instructions of a block before another resident block's turn, or an interrupt is seen
 _RESIDENT = 1024  # blocks that may wait for each other at a time
 _STUCK = 200_000_000  # warp-instructions without any memory change after which waiting blocks are given up
-_BLOCKING = ("ATOMG", "ATOM", "RED")
+_BLOCKING = ("ATOMG", "ATOM", "RED", "UTMAREDG")
 
 
 @dataclass(frozen=True)

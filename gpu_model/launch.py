@@ -20,7 +20,7 @@ class _Geometry:
 
 _EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28)
 _LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C)  # sm_100 and up
-_BANK_ADDRESS = {90: 0x198, 120: 0x348}  # generic address of constant bank 0, for tensor maps among the parameters
+_PARAMETER_ADDRESS = {90: 0x198, 120: 0x348}  # generic address of the parameters, for tensor maps among them
 _LOCAL_WINDOW = 0x20
 LOCAL_WINDOW = 1 << 56  # generic address of a thread's local memory
 HOST_FUNCTIONS = {"vprintf": 1 << 57, "__assertfail": (1 << 57) + 16}  # addresses of functions the host provides
@@ -96,8 +96,8 @@ class Launch:
         struct.pack_into("<I", bank, where.stack_top, local_bytes(self.program))
         if where is _EARLIER:
             struct.pack_into("<Q", bank, _LOCAL_WINDOW, LOCAL_WINDOW)
-        if self.parameter_address and self.program.arch in _BANK_ADDRESS:
-            struct.pack_into("<Q", bank, _BANK_ADDRESS[self.program.arch], self.parameter_address - base)
+        if self.parameter_address and self.program.arch in _PARAMETER_ADDRESS:
+            struct.pack_into("<Q", bank, _PARAMETER_ADDRESS[self.program.arch], self.parameter_address)
         bank[base : base + len(self.parameters)] = self.parameters
         banks = {number: bytearray(data) for number, data in self.program.constants.items()} | {0: bank}
         for relocation in self.program.relocations:

@@ -197,6 +197,11 @@ class ResidentBlock:
         undone = self._undo_stores()
         if kind == Fault.TRAP:
             return ExecutionError(f"the kernel trapped (device_assert or unreachable code): {where}")
+        if kind == Fault.DESCRIPTOR:
+            return ExecutionError(
+                f"tensor map at {address:#x} is of a rank, element type, element stride, interleaving or reduction "
+                f"that is not modelled for this copy: {where}; {undone}"
+            )
         if kind == Fault.CALL_TARGET:
             return ExecutionError(f"return to {address:#x}, which is no instruction of the kernel: {where}")
         space = _SPACES[int(ctx[Context.FAULT_SPACE])]

@@ -34,6 +34,7 @@ _MATRIX_DESCRIPTOR = re.compile(r"gdesc\[UR(\d+)\]((?:\.\w+)*)$")
 _MATRIX_FLAGS = {"tnspA": "tA", "tnspB": "tB", "negA": "nA", "negB": "nB"}
 _HEX = re.compile(r"[+-]?0x[0-9a-f]+$")
 _FLOAT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|INF|QNAN|SNAN)$", re.IGNORECASE)
+_HALF_IMMEDIATE = re.compile(r"([+-]?(?:0x[0-9a-f]+|\d+(?:\.\d*)?(?:e[+-]?\d+)?))\.(H[01])$")
 _PACKED_HALF = ("HADD2", "HMUL2", "HFMA2", "HSETP2", "HSET2", "HMNMX2")
 
 
@@ -80,11 +81,10 @@ def _set_address(operand: np.void, text: str) -> None:
             _set_register(operand, register)
 
 
-_HALF_IMMEDIATE = re.compile(r"([^.]+(?:\.\d+)?(?:e[+-]?\d+)?)\.(H[01])$")
-
-
 def _set_immediate(operand: np.void, text: str, encoded: int | None) -> None:
     operand["kind"] = Operand.IMMEDIATE
+    if half := _HALF_IMMEDIATE.match(text):
+        text, operand["select"] = half[1], half[2]
     if _HEX.match(text):
         operand["value"] = int(text, 16) & 0xFFFFFFFF
     elif encoded is not None:
@@ -113,7 +113,7 @@ def _set_operand(operand: np.void, text: str, encoded: int | None, labels: dict[
     elif predicate := _PREDICATE.match(text):
         operand["kind"] = Operand.UNIFORM_PREDICATE if predicate[1] else Operand.PREDICATE
         operand["index"] = TRUE_PREDICATE if predicate[2] == "T" else int(predicate[2])
-    elif _HEX.match(text) or _FLOAT.match(text):
+    elif _HEX.match(text) or _FLOAT.match(text) or _HALF_IMMEDIATE.match(text):
         _set_immediate(operand, text, encoded)
     elif constant := _CONSTANT.match(text):
         _set_address(operand, constant[2])

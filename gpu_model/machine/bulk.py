@@ -206,7 +206,7 @@ def _fill(shared, element, nan):
     """A 16-byte chunk outside the tensor: zeros, or NaN."""
     low = np.uint32(0)
     if nan:
-        low = np.uint32(0x7FFF7FFF) if element == F16 or element == BF16 else np.uint32(0x7FFFFFFF)
+        low = np.uint32(0x7FFF7FFF) if element in (F16, BF16) else np.uint32(0x7FFFFFFF)
     for word in range(4):
         wide = element == F64 and nan and word & 1 == 0
         store_u32(shared, word, np.uint32(0xFFFFFFFF) if wide else low)

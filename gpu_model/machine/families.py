@@ -8,6 +8,7 @@ import numpy as np
 from numba import cfunc, types
 
 from gpu_model.machine.bulk import bulk_step
+from gpu_model.machine.bytes import byte_step
 from gpu_model.machine.convert import convert_step
 from gpu_model.machine.double import double_step
 from gpu_model.machine.exchange import exchange_step
@@ -15,7 +16,7 @@ from gpu_model.machine.floating import float_step
 from gpu_model.machine.half import half_step
 from gpu_model.machine.integer import integer_step
 from gpu_model.machine.memory import memory_step
-from gpu_model.machine.microop import Family
+from gpu_model.machine.microop import Family, Op
 from gpu_model.machine.narrow import narrow_step
 from gpu_model.machine.predicates import predicate_step
 from gpu_model.machine.tensor import tensor_step
@@ -96,7 +97,10 @@ def _wgmma(op, ctx, u, frame, consts, t, row, mask, into):
 
 @cfunc(STEP, cache=True)
 def _narrow(op, ctx, u, frame, consts, t, row, mask, into):
-    narrow_step(op, ctx, u, frame, consts, t, np.uint32(mask))
+    if op == Op.PACK or op == Op.UNPACK:
+        byte_step(op == Op.PACK, u, frame, consts, t, np.uint32(mask))
+    else:
+        narrow_step(op, ctx, u, frame, consts, t, np.uint32(mask))
     return 1
 
 

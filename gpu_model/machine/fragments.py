@@ -38,11 +38,11 @@ E2M1_DOUBLED = (operand_table(E2M1)[0] << np.maximum(operand_table(E2M1)[1], 0))
 def decode(bits, kind):
     """Significand and exponent of an element."""
     if kind == KIND_F16:
-        return split_f16(np.int32(bits))
+        return split_f16(bits)
     if kind == KIND_BF16:
-        return split_bf16(np.int32(bits))
+        return split_bf16(bits)
     if kind == KIND_TF32:
-        return split_tf32(np.int32(bits))
+        return split_tf32(bits)
     return _TABLES[kind, bits & np.uint32(0xFF), 0], _TABLES[kind, bits & np.uint32(0xFF), 1]
 
 

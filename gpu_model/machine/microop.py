@@ -120,8 +120,8 @@ class Op(IntEnum):
         HMMA, IMMA,
     ) = _numbers(Family.TENSOR, 2)
     (
-        IADD64, ISETP64, MINMAX, MINMAX16, ELECT, MIXED,
-    ) = _numbers(Family.WIDE, 6)
+        IADD64, ISETP64, MINMAX, MINMAX16, ELECT, MIXED, SEL64,
+    ) = _numbers(Family.WIDE, 7)
     (
         BARRIER_SET, BARRIER_ARRIVE, BARRIER_TEST, TENSOR_LOAD, TENSOR_STORE, TENSOR_REDUCE, BLOCK_LOAD,
         BLOCK_STORE, STSM,
@@ -130,8 +130,8 @@ class Op(IntEnum):
         WGMMA, WGMMA_INTEGER,
     ) = _numbers(Family.WGMMA, 2)
     (
-        QMMA, OMMA,
-    ) = _numbers(Family.NARROW, 2)
+        QMMA, OMMA, PACK, UNPACK,
+    ) = _numbers(Family.NARROW, 4)
     (
         NOP, BRA, BRA_DIV, EXIT, BAR, BSSY, BSYNC, BREAK, BMOV_READ, BMOV_WRITE, WARPSYNC, RET, TRAP, SPECIAL,
         HOST_CALL, BRA_CONV,

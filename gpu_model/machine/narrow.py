@@ -5,7 +5,7 @@ of A and of column g of B; the selector says which lanes and bytes of a quad (PT
 """
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from gpu_model.machine.context import Context, get
 from gpu_model.machine.fragments import E2M1_DOUBLED, load_a, load_b, part

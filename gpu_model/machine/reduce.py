@@ -74,7 +74,7 @@ def _half(x, y, kind, form):
 @njit
 def reduce_element(shared, remote, element, kind):
     """Combine the element at host address `shared` into the one at `remote`."""
-    if element == F16 or element == BF16:
+    if element in (F16, BF16):
         form = FLOAT16 if element == F16 else BFLOAT16
         store_u16(remote, 0, np.uint16(_half(load_u16(shared, 0), load_u16(remote, 0), kind, form)))
     elif element == F32:
@@ -82,7 +82,7 @@ def reduce_element(shared, remote, element, kind):
         store_u32(remote, 0, as_u32(np.float32(total)))
     elif element == F64:
         store_u64(remote, 0, as_u64(as_f64(load_u64(shared, 0)) + as_f64(load_u64(remote, 0))))
-    elif element == U64 or element == S64:
+    elif element in (U64, S64):
         store_u64(remote, 0, _integer(load_u64(shared, 0), load_u64(remote, 0), kind, element == S64))
     else:
         x, y = np.uint64(load_u32(shared, 0)), np.uint64(load_u32(remote, 0))

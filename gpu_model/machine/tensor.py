@@ -56,6 +56,7 @@ def _load_words(a, b, depth, a_sig, a_exp, b_sig, b_exp):
 
 @njit
 def load_accumulator(c, acc, half):
+    """Registers to acc[column, row]: FP32 or integer words, or pairs of halves."""
     for lane in range(32):
         group, column = lane >> 2, 2 * (lane & 3)
         if half:
@@ -70,6 +71,7 @@ def load_accumulator(c, acc, half):
 
 @njit
 def store_accumulator(t, acc, half):
+    """acc[column, row] to registers at `t`."""
     for lane in range(32):
         group, column = lane >> 2, 2 * (lane & 3)
         if half:
@@ -139,6 +141,7 @@ SCRATCH_BYTES = 2 * _A + 2 * _B + 4 * _TILE
 
 @njit
 def scratch(base):
+    """The matrices at a scratch address: A's and B's significands and exponents, accumulator, and the sum's own."""
     a_sig = carray(as_pointer(base), (_DEPTH, ROWS), np.int32)
     a_exp = carray(as_pointer(base + _A), (_DEPTH, ROWS), np.int32)
     b_sig = carray(as_pointer(base + 2 * _A), (_DEPTH, COLUMNS), np.int32)

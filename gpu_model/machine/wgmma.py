@@ -5,7 +5,7 @@ at any time before the wait that orders it, so that a correct program cannot tel
 """
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from gpu_model.machine.context import SHARED, SHARED_BYTES, SHARED_SPACE, WARP, Context, Fault, get, report_fault
 from gpu_model.machine.fragments import load_a, load_bits, load_matrix, matrix_address, matrix_end, negate, part

@@ -110,6 +110,16 @@ def _minmax16(u, frame, t, a, c):
 
 
 @njit
+def _select64(u, frame, t, a, b):
+    """a where the predicate holds, else b."""
+    chosen = predicate(u, PS0, frame)
+    for lane in range(32):
+        row = a if (chosen >> lane) & 1 else b
+        store_u32(t, lane, load_u32(row, lane))
+        store_u32(t + 128, lane, load_u32(row + 128, lane))
+
+
+@njit
 def _elect(u, frame, mask):
     """ELECT: true in the lowest lane that takes part; the uniform result is its number."""
     taking = np.uint32(mask & predicate(u, PS0, frame))
@@ -155,6 +165,9 @@ def wide_step(op, u, frame, consts, t, mask):
     words = 1
     if op == Op.IADD64:
         _iadd64(t, a, b, c, field(u, A_XOR), field(u, B_XOR), field(u, C_XOR), field(u, M0))
+        words = 2
+    elif op == Op.SEL64:
+        _select64(u, frame, t, a, b)
         words = 2
     elif op == Op.MINMAX:
         _minmax(u, frame, t, a, b, c, np.uint32(field(u, B_XOR)))
