@@ -150,7 +150,8 @@ KINDS = ("wide", "narrow", "subnormal", "sparse", "special", "huge", "underflow"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("generation", "element"), [key for key in TENSOR_CORES if key[0] in ("ampere", "hopper") and key[1] in SPLIT]
+@pytest.mark.parametrize(
+    ("generation", "element"), [key for key in TENSOR_CORES if key[0] in ("ampere", "hopper") and key[1] in SPLIT]
 )
 def test_f32_sums_follow_the_rule(generation, element, kind):
     rng = np.random.default_rng(KINDS.index(kind))
