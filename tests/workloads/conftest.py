@@ -1,4 +1,4 @@
-"""The virtual GPU that every workload test runs on."""
+"""The virtual GPUs that workload tests run on."""
 
 from collections.abc import Iterator
 
@@ -12,4 +12,14 @@ def gpu() -> Iterator[object]:
 
     with pytest.MonkeyPatch.context() as patch, VirtualGPU("rtx_a6000") as device:
         patch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # exact results depend on it, and its default is about to change
+        yield device
+
+
+@pytest.fixture(scope="module", params=["a100_sxm", "rtx_4090", "h100_sxm", "rtx_5090"])
+def other_gpu(request) -> Iterator[object]:
+    """Make a virtual GPU of another architecture (sm_80, sm_89, sm_90, sm_120) Triton's active device."""
+    from gpu_model import VirtualGPU
+
+    with pytest.MonkeyPatch.context() as patch, VirtualGPU(request.param) as device:
+        patch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
         yield device
