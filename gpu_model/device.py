@@ -1,6 +1,7 @@
 """The virtual GPU: a Triton device that runs each launch on the SASS machine and, if asked, times it."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from gpu_model.errors import LaunchError
 from gpu_model.execute import Dots, Machine, execute, execute_traced
 from gpu_model.launch import Launch
 from hw.gpu_spec import GpuSpec, load_gpu
+
+# Triton keeps compiled kernels, and their launchers, by device number: each virtual GPU has its own.
+_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class VirtualGPU:
     ):
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
         self.timing, self.dots, self.events, self.on_launch = timing, dots, events, on_launch
+        self.number = next(_numbers)
         self.launches: list[LaunchRecord] = []
         self.seconds = 0.0  # simulated time of all launches so far
         self._previous: list[Any] = []

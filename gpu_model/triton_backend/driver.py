@@ -76,17 +76,17 @@ class VirtualDriver(triton_driver.DriverBase):
         """Do nothing; see `get_empty_cache_for_benchmark`."""
 
     def get_current_device(self) -> int:
-        """There is one device, number 0."""
-        return 0
+        """Number of the one device there is, different for each virtual GPU of a process."""
+        return self.gpu.number
 
     def set_current_device(self, device: int) -> None:
-        """Accept device 0.
+        """Accept the one device there is.
 
         Raises:
             ValueError: any other device.
         """
-        if device != 0:
-            raise ValueError(f"device {device}: the virtual GPU is device 0")
+        if device != self.gpu.number:
+            raise ValueError(f"device {device}: the virtual GPU is device {self.gpu.number}")
 
     def get_current_stream(self, device: int | None = None) -> int:
         """The default stream; launches run in order."""

@@ -86,5 +86,5 @@ class DeviceInterface:
         """Launches complete before they return."""
 
     def current_device(self) -> int:
-        """There is one device, number 0."""
-        return 0
+        """Number of the one device there is."""
+        return self._gpu.number

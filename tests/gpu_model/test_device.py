@@ -151,3 +151,18 @@ def test_results_do_not_depend_on_timing():
             mixed[(1,)](x, out, 1, 2, 3.0, 4.0, True, (5, 6.0), BLOCK=128)
         results.append(out)
     assert torch.equal(*results)
+
+
+@triton.jit
+def _double_kernel(x_ptr):
+    at = tl.arange(0, 32)
+    tl.store(x_ptr + at, 2 * tl.load(x_ptr + at))
+
+
+def test_a_kernel_runs_on_one_gpu_after_another():
+    x = torch.ones(32)
+    for count, name in enumerate(("rtx_a6000", "h100_sxm", "rtx_5090", "rtx_a6000"), 1):
+        with VirtualGPU(name) as gpu:
+            _double_kernel[(1,)](x)
+        assert (x == 2.0**count).all()
+        assert [record.launch.program.arch for record in gpu.launches] == [gpu.spec.arch]
