@@ -126,11 +126,12 @@ def _constant_banks(elf: ELFFile, kernel: str) -> dict[int, bytes]:
 def _relocations(elf: ELFFile) -> tuple[Relocation, ...]:
     """Addresses in constant banks: of the kernel's global data, or of host functions (undefined symbols)."""
     found = []
+    section: Any  # pyelftools types every section as the base class
     for section in elf.iter_sections():
         bank = section.name.removeprefix(".rel").removeprefix("a").removeprefix(".nv.constant").partition(".")[0]
         if not section.name.startswith(".rel") or ".nv.constant" not in section.name or not bank.isdigit():
             continue
-        symbols = elf.get_section(section["sh_link"])
+        symbols: Any = elf.get_section(section["sh_link"])
         for entry in section.iter_relocations():
             symbol = symbols.get_symbol(entry["r_info_sym"])
             target = None if symbol["st_shndx"] == "SHN_UNDEF" else symbol["st_value"] + _addend(entry)

@@ -5,10 +5,10 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from tests.gpu_model.sass_runner import run
 
 from gpu_model import VirtualGPU, execute
 from gpu_model.errors import ExecutionError
+from tests.gpu_model.sass_runner import run
 
 EDGES = np.array([0, 1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 100, 0x12345678], np.uint32)
 
