@@ -10,6 +10,8 @@ from gpu_model.program import Program, Relocation
 
 WARP_LANES = 32
 MAX_GRID = (2**31 - 1, 65535, 65535)
+
+
 # Constant bank 0, below the parameters (CUDA's driver writes it; offsets as ptxas reads them).
 @dataclass(frozen=True)
 class _Geometry:

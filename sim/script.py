@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from sim.errors import ScriptError
 
 
@@ -25,7 +27,20 @@ def run_script(script: Path, arguments: Sequence[str]) -> int:
             runpy.run_path(str(script), run_name="__main__")
     except SystemExit as stop:
         return _status(stop.code)
+    except KeyError as error:
+        raise _without_a_type(error) or error from error
     return 0
+
+
+def _without_a_type(error: KeyError) -> ScriptError | None:
+    """Triton looks a tensor's dtype up by name and lets the failure escape as a bare KeyError."""
+    name = error.args[0] if error.args else None
+    if not isinstance(name, str) or not isinstance(getattr(torch, name, None), torch.dtype):
+        return None
+    return ScriptError(
+        f"a kernel argument is a tensor of dtype {name}, for which Triton has no type; cast it, for example to "
+        "float32, or pass a view of a supported dtype"
+    )
 
 
 @contextmanager

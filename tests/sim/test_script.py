@@ -39,3 +39,23 @@ def test_exceptions_are_the_callers(tmp_path: Path) -> None:
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match=r"nowhere\.py is not a file"):
         run_script(tmp_path / "nowhere.py", [])
+
+
+def test_a_dtype_without_a_triton_type_is_named(tmp_path: Path) -> None:
+    script = write(
+        tmp_path,
+        "import torch, triton, triton.language as tl\n"
+        "from gpu_model import VirtualGPU\n"
+        "@triton.jit\n"
+        "def clear(x_ptr):\n"
+        "    tl.store(x_ptr, 0.0)\n"
+        "with VirtualGPU('rtx_a6000'):\n"
+        "    clear[(1,)](torch.zeros(4, dtype=torch.complex64))\n",
+    )
+    with pytest.raises(ScriptError, match="tensor of dtype complex64, for which Triton has no type"):
+        run_script(script, [])
+
+
+def test_other_key_errors_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="colour"):
+        run_script(write(tmp_path, "{}['colour']"), [])
