@@ -1,6 +1,9 @@
 """The GPU: decode a cubin, execute its SASS, time it on a cycle-level core."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpu_model.device import VirtualGPU
 
 __all__ = ("VirtualGPU",)
 
