@@ -23,6 +23,7 @@ from gpu_model.trace import BlockTrace
 _TURN = 2_000_000  # warp-instructions of a block before another resident block's turn, or an interrupt is seen
 _RESIDENT = 1024  # blocks that may wait for each other at a time
 _STUCK = 200_000_000  # warp-instructions without any memory change after which waiting blocks are given up
+_ENDLESS = 2_000_000_000  # the same for a block on its own, which may compute long before it stores
 _BLOCKING = ("ATOMG", "ATOM", "RED", "UTMAREDG")
 
 
@@ -96,8 +97,12 @@ class Machine:
 
     def _run_whole(self, resident: ResidentBlock, block: int) -> tuple[BlockTrace | None, np.ndarray, int]:
         resident.start(block)
+        changes, since = 0, 0
         while not resident.run(_TURN):
-            pass
+            if resident.changes != changes:
+                changes, since = resident.changes, resident.instructions
+            elif resident.instructions - since > _ENDLESS:
+                raise self._stuck(deque([resident]), _ENDLESS)
         return self._finish(resident)
 
     def _run_in_order(self) -> Iterator[BlockTrace | None]:
@@ -155,16 +160,16 @@ class Machine:
                 idle = 1 if progressed else idle + current.instructions - before
                 resident.append(current)
                 if idle > max(_STUCK, 2 * _TURN * len(resident)) and started == self.launch.blocks:
-                    raise self._stuck(resident)
+                    raise self._stuck(resident, _STUCK)
             while wanted in done:
                 yield self._account(done.pop(wanted))
                 wanted += 1
 
-    def _stuck(self, resident: deque[ResidentBlock]) -> ExecutionError:
+    def _stuck(self, resident: deque[ResidentBlock], limit: int) -> ExecutionError:
         where = "; ".join(block.place() for block in list(resident)[:4])
         return ExecutionError(
-            f"deadlock in kernel {self.launch.program.name}: {len(resident)} blocks ran {_STUCK} warp-instructions and "
-            f"none finished or changed memory; they wait at {where}"
+            f"deadlock or endless loop in kernel {self.launch.program.name}: {len(resident)} blocks ran {limit} "
+            f"warp-instructions and none finished or changed memory; they wait at {where}"
         )
 
 
