@@ -29,7 +29,7 @@ class LaunchRecord:
         instructions: warp-instructions executed.
         timing: `gpu_model.timing.Timing`, or None if the GPU does not time.
         dots: operands of tensor instructions, empty unless the GPU keeps them.
-        launch: the launch itself, without the tensors it held.
+        launch: the launch itself; in `VirtualGPU.launches` without the tensors it held.
     """
 
     kernel: str
@@ -144,9 +144,10 @@ class VirtualGPU:
             execute(machine)
         record = LaunchRecord(
             launch.program.name, launch.grid, launch.threads, launch.shared_bytes, launch.program.registers,
-            machine.instructions, timing, machine.dots, dataclasses.replace(launch, keep=(), global_address=0),
+            machine.instructions, timing, machine.dots, launch,
         )  # fmt: skip
-        self.launches.append(record)
+        # What is remembered lets go of the tensors; a callback sees the launch whole.
+        self.launches.append(dataclasses.replace(record, launch=dataclasses.replace(launch, keep=())))
         if self.on_launch is not None:
             self.on_launch(record)
         return record

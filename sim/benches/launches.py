@@ -11,9 +11,10 @@ from hw.gpu_spec import GpuSpec
 
 def catch(work: Callable[[], object], gpu: GpuSpec) -> Launch:
     """The last launch of `work`, which runs once; executing it again gives the same results."""
-    with VirtualGPU(gpu) as device:
+    caught: list[Launch] = []
+    with VirtualGPU(gpu, on_launch=lambda record: caught.append(record.launch)):
         work()
-    return device.launches[-1].launch
+    return caught[-1]
 
 
 def half(*shape: int) -> torch.Tensor:
