@@ -86,7 +86,9 @@ def _set_immediate(operand: np.void, text: str, encoded: int | None) -> None:
     if half := _HALF_IMMEDIATE.match(text):
         text, operand["select"] = half[1], half[2]
     if _HEX.match(text):
-        operand["value"] = int(text, 16) & 0xFFFFFFFF
+        value = int(text, 16)
+        wide = value > 0xFFFFFFFF  # MOV.64 of Blackwell; the column is signed
+        operand["value"] = value - (value >> 63 << 64) if wide else value & 0xFFFFFFFF
     elif encoded is not None:
         operand["value"] = encoded
     else:

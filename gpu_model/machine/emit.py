@@ -134,6 +134,8 @@ class Emit:
         if kind == Operand.IMMEDIATE:
             if words == 1:
                 return ~self.area.row(("immediate", value & ALL))
+            if not 0 <= value <= ALL:
+                return ~self.area.row(("immediate", value & ALL), ("immediate", value >> 32 & ALL))
             low, high = (0, value) if double else (value, ALL if value >> 31 & 1 else 0)
             return ~self.area.row(("immediate", low), ("immediate", high))
         if kind == Operand.CONSTANT:
