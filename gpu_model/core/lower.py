@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
+from gpu_model.core.distances import latency
 from gpu_model.core.opcodes import (
     L1_BYPASS_OPCODES,
-    LATENCY_OF,
     MEMORY_OPCODES,
     NO_DESTINATION,
     PIPE_OF_UNIT,
@@ -153,14 +153,13 @@ def _lower_unit(out: np.void, row: np.void, spec: GpuSpec, program: Program, ind
     out["pipe"] = PIPE_OF_UNIT[unit]
     out["alternative"] = Pipe.ALU if spec.core.fp32_on_alu and opcode in ("FADD", "FMUL", "FFMA") else -1
     out["interval"] = spec.core.units[unit].interval
-    out["latency"] = LATENCY_OF.get(opcode, spec.core.units[unit].latency)
+    own = spec.core.tensor.latency if unit == "tensor" else spec.core.units[unit].latency
+    out["latency"] = own if unit in VARIABLE_UNITS else latency(spec.arch, opcode, modifiers, own)
     out["constant"] = _constant_line(row, spec)
     if opcode == "IMAD" and "WIDE" in modifiers:
-        out["latency"] = 5
         out["port_cycles"] = spec.core.wide_multiply_port_cycles
     if unit == "tensor":
         out["interval"] = _tensor_interval(row, spec, program, index)
-        out["latency"] = LATENCY_OF.get(opcode, spec.core.tensor.latency)
 
 
 def _constant_line(row: np.void, spec: GpuSpec) -> int:

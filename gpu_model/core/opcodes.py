@@ -1,7 +1,4 @@
-"""Which unit an opcode uses, and the latencies that differ from the unit's own.
-
-A new opcode is one entry. Distances are those ptxas 13.0 schedules for sm_86 unless said otherwise.
-"""
+"""Which unit an opcode uses. A new opcode is one entry; its latency is in `distances.csv` or the unit's own."""
 
 from enum import IntEnum
 from types import MappingProxyType
@@ -104,22 +101,6 @@ MEMORY_OPCODES = MappingProxyType(
         "S2R": (Space.NONE, "special", True),
         "S2UR": (Space.NONE, "special", True),
         "B2R": (Space.NONE, "special", True),
-    }
-)
-
-# Issue distance to the nearest fixed-latency consumer where it is not the unit's.
-LATENCY_OF = MappingProxyType(
-    {
-        "HFMA2": 4,
-        "IDP": 5,
-        "HMNMX2": 5,
-        "F2FP": 5,
-        "I2FP": 5,
-        "VOTE": 6,
-        "IMMA": 18,
-        "ULEA": 9,
-        "UISETP": 9,
-        "ULDC": 2,
     }
 )
 
