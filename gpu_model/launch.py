@@ -1,5 +1,6 @@
 """One kernel launch as data: code, grid, block, parameters, and the memory it may touch."""
 
+import dataclasses
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,15 +35,29 @@ class Segment:
 
     Attributes:
         name: what messages call it, for example the parameter's name.
-        address: first byte; a host address, which is also the kernel's address.
+        address: first byte as the kernel sees it.
         size: in bytes.
-        about: dtype and shape, for messages.
+        dtype: torch's name of the elements' type, empty if they have none.
+        shape: of the tensor that the piece was given as.
+        host: first byte in this process; the kernel's address where it is 0.
     """
 
     name: str
     address: int
     size: int
-    about: str = ""
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+    host: int = 0
+
+    @property
+    def about(self) -> str:
+        """Dtype and shape, for messages."""
+        return f"{self.dtype}{list(self.shape)}" if self.dtype else ""
+
+    @property
+    def shift(self) -> int:
+        """What to add to one of its addresses to reach the byte in this process."""
+        return self.host - self.address if self.host else 0
 
 
 @dataclass(frozen=True)
@@ -181,14 +196,22 @@ def pack_parameters(cubin: Cubin, values: list[bytes]) -> bytes:
 
 
 def merge_segments(segments: list[Segment]) -> tuple[Segment, ...]:
-    """Sort segments and join those that share bytes (two arguments may view one storage)."""
+    """Sort segments and join those that share bytes (two arguments may view one storage).
+
+    Raises:
+        LaunchError: two that share addresses but not their bytes in this process.
+    """
     merged: list[Segment] = []
     for segment in sorted((s for s in segments if s.size), key=lambda s: (s.address, -s.size)):
         last = merged[-1] if merged else None
         if last and segment.address < last.address + last.size:
+            if segment.shift != last.shift:
+                raise LaunchError(
+                    f"{last.name} and {segment.name} overlap at {segment.address:#x}, but lie apart on the host"
+                )
             end = max(last.address + last.size, segment.address + segment.size)
             name = last.name if segment.name in last.name.split(" and ") else f"{last.name} and {segment.name}"
-            merged[-1] = Segment(name, last.address, end - last.address, last.about)
+            merged[-1] = dataclasses.replace(last, name=name, size=end - last.address)
         else:
             merged.append(segment)
     return tuple(merged)

@@ -84,8 +84,9 @@ class ResidentBlock:
         self._temp = np.zeros(_TEMP_ROWS * 128, np.uint8)
         self._shared = np.zeros(max(launch.shared_bytes, 16), np.uint8)
         self._local = np.zeros(max(warps * 32 * local_bytes(launch.program), 16), np.uint8)
-        self._ranges = np.array([(s.address, s.address + s.size) for s in launch.segments] or [(0, 0)], np.int64)
-        self._addresses = np.zeros(64, np.int64)
+        ranges = [(s.address, s.address + s.size, s.shift) for s in launch.segments]
+        self._ranges = np.array(ranges or [(0, 0, 0)], np.int64)
+        self._addresses, self._host_addresses = np.zeros(64, np.int64), np.zeros(64, np.int64)
         self._undo = np.zeros((_UNDO_WORDS, 2), np.int64)
         self._dots = np.zeros((dots, DOT_WORDS), np.uint32)
         self._tensor = np.zeros(SCRATCH_BYTES, np.uint8)
@@ -102,6 +103,7 @@ class ResidentBlock:
             (Context.MICROOPS, code.microops), (Context.CONSTS, consts), (Context.FRAMES, self._frames),
             (Context.TEMP, self._temp), (Context.WARP_STATES, self._states), (Context.SHARED, self._shared),
             (Context.LOCAL, self._local), (Context.RANGES, self._ranges), (Context.ADDRESS, self._addresses),
+            (Context.HOST_ADDRESS, self._host_addresses),
             (Context.UNDO, self._undo), (Context.DOTS, self._dots), (Context.STEPS, self._steps),
             (Context.TENSOR, self._tensor), (Context.BANKS, self._banks),
         ):  # fmt: skip

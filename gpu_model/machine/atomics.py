@@ -94,8 +94,8 @@ def _operand(row, lane, size):
 
 
 @njit
-def atomic(u, frame, consts, into, base, mask):
-    """Run one atomic instruction; `base` is added to each lane's address to reach host memory.
+def atomic(u, frame, consts, host, mask):
+    """Run one atomic instruction on the lanes' host addresses.
 
     Returns:
         The number of lanes whose memory changed.
@@ -108,7 +108,7 @@ def atomic(u, frame, consts, into, base, mask):
     for lane in range(32):
         if not (mask >> lane) & 1:
             continue
-        address = base + load_i64(into, lane)
+        address = load_i64(host, lane)
         old = load_u64(address, 0) if size == 8 else np.uint64(load_u32(address, 0))
         value, swap = _operand(value_row, lane, size), _operand(swap_row, lane, size)
         new = combine(old, value, swap, kind, type_, size, flush)

@@ -163,13 +163,12 @@ def _word64(row):
 
 @njit
 def _global(ctx, row, address, size):
-    """Whether global bytes belong to the launch; reports the fault."""
-    if (get(ctx, Context.LAST_LOW) <= address and address + size <= get(ctx, Context.LAST_HIGH)) or find_range(
-        ctx, address, size
-    ):
-        return True
+    """Host address of global bytes; 0 after a fault."""
+    low, high = get(ctx, Context.LAST_LOW), get(ctx, Context.LAST_HIGH)
+    if low <= address <= high - size or find_range(ctx, address, size):
+        return address + get(ctx, Context.LAST_SHIFT)
     report_fault(ctx, Fault.OUT_OF_BOUNDS, row, 0, address, size, GLOBAL_SPACE)
-    return False
+    return np.int64(0)
 
 
 @njit
@@ -183,21 +182,23 @@ def _move_chunk(ctx, row, op, element, kind, shared, remote, first, last):
     """Move or combine bytes first..last-1 of a 16-byte chunk; False after a fault."""
     if first >= last:
         return True
-    if not _global(ctx, row, remote + first, last - first):
+    start = _global(ctx, row, remote + first, last - first)
+    if start == 0:
         return False
+    host = start - first
     if op == Op.TENSOR_LOAD:
         for i in range(first, last):
-            store_u8(shared, i, load_u8(remote, i))
+            store_u8(shared, i, load_u8(host, i))
         return True
     for i in range(first, last):
-        remember(ctx, remote + i, np.int64(load_u8(remote, i)), 1)
+        remember(ctx, host + i, np.int64(load_u8(host, i)), 1)
     if op == Op.TENSOR_STORE:
         for i in range(first, last):
-            store_u8(remote, i, load_u8(shared, i))
+            store_u8(host, i, load_u8(shared, i))
         return True
     size = _ELEMENT_BYTES[element]
     for i in range(first, last, size):
-        reduce_element(shared + i, remote + i, element, kind)
+        reduce_element(shared + i, host + i, element, kind)
     return True
 
 
@@ -249,13 +250,14 @@ def _tensor_row(ctx, row, op, tensor, kind, at, index, smem):
 @njit
 def _tensor_copy(ctx, u, frame, consts, row, op):
     """UTMALDG, UTMASTG, UTMAREDG: a box of a tensor to or from shared memory."""
-    operands, tensor = source(u, A, frame, consts), _word64(source(u, B, frame, consts))
+    operands, tensor_address = source(u, A, frame, consts), _word64(source(u, B, frame, consts))
     rank, kind, gather = field(u, M0), field(u, M1), field(u, M2)
-    if not _global(ctx, row, tensor, 128):
+    tensor = _global(ctx, row, tensor_address, 128)
+    if tensor == 0:
         return FAILED
     element = (load_u32(tensor, FLAGS_WORD) >> np.uint32(TYPE_SHIFT)) & np.uint32(15)
     if not _supported(tensor, rank) or (op == Op.TENSOR_REDUCE and not allowed(element, kind)):
-        report_fault(ctx, Fault.DESCRIPTOR, row, 0, tensor, 128, GLOBAL_SPACE)
+        report_fault(ctx, Fault.DESCRIPTOR, row, 0, tensor_address, 128, GLOBAL_SPACE)
         return FAILED
     loading = op == Op.TENSOR_LOAD
     first = 2 if loading else 1  # coordinates follow the shared address, and a load's barrier
@@ -302,7 +304,7 @@ def _block_copy(ctx, u, frame, consts, row, op):
     local, remote = source(u, A, frame, consts), _word64(source(u, B, frame, consts))
     size = np.int64(load_u32(source(u, C, frame, consts), 0) & np.uint32(0xFFFF)) << 4
     shared = _shared(ctx, row, 0, np.int64(load_u32(local, 0)), size, 16)
-    if shared == 0 or not _global(ctx, row, remote, size):
+    if shared == 0 or _global(ctx, row, remote, size) == 0:
         return FAILED
     move = Op.TENSOR_LOAD if op == Op.BLOCK_LOAD else Op.TENSOR_STORE
     for chunk in range(0, size, 16):

@@ -21,7 +21,7 @@ class Context(IntEnum):
     SHARED_BYTES = 8
     LOCAL = 9  # address of local memory, and bytes a thread
     LOCAL_BYTES = 10
-    RANGES = 11  # address of (low, high) pairs of global memory, sorted
+    RANGES = 11  # address of (low, high, host address less low) of each piece of global memory, sorted
     RANGE_COUNT = 12
     LAST_LOW = 13  # the range that the last access fell in
     LAST_HIGH = 14
@@ -63,7 +63,9 @@ class Context(IntEnum):
     CHANGED = 50  # lanes whose store or atomic changed global memory: a sign of progress
     CALL_ADDRESS = 51  # host function that a warp called, and its lanes
     CALL_MASK = 52
-    COUNT = 53
+    LAST_SHIFT = 53  # from an address in the range of the last access to its host address
+    HOST_ADDRESS = 54  # address of scratch for host addresses: 32 lanes, and 32 more for a copy's other side
+    COUNT = 55
 
 
 class Fault(IntEnum):
@@ -80,7 +82,7 @@ class Fault(IntEnum):
 # As plain integers, which Numba folds.
 SHARED, SHARED_BYTES = int(Context.SHARED), int(Context.SHARED_BYTES)
 LOCAL, LOCAL_BYTES = int(Context.LOCAL), int(Context.LOCAL_BYTES)
-WARP, ADDRESS = int(Context.WARP), int(Context.ADDRESS)
+WARP, ADDRESS, HOST_ADDRESS = int(Context.WARP), int(Context.ADDRESS), int(Context.HOST_ADDRESS)
 
 GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE, CONSTANT_SPACE = 0, 1, 2, 3
 

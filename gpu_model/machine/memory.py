@@ -1,7 +1,7 @@
 """Loads, stores, LDSM, LDGSTS and atomics: addresses first, then checks, then the transfer.
 
-Global addresses are the host addresses of the caller's tensors; every access is checked against the
-launch's memory before any lane of the instruction reads or writes.
+Every access is checked against its memory before any lane of the instruction reads or writes, and the check
+says where each lane's bytes lie on the host.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ from gpu_model.machine.atomics import atomic
 from gpu_model.machine.context import (
     CONSTANT_SPACE,
     GLOBAL_SPACE,
+    HOST_ADDRESS,
     LOCAL,
     LOCAL_BYTES,
     SHARED,
@@ -77,57 +78,56 @@ def find_range(ctx, address, size):
     ranges, low, high = get(ctx, Context.RANGES), 0, get(ctx, Context.RANGE_COUNT)
     while low < high:
         middle = (low + high) >> 1
-        if load_i64(ranges, 2 * middle) <= address:
+        if load_i64(ranges, 3 * middle) <= address:
             low = middle + 1
         else:
             high = middle
-    if low == 0 or address + size > load_i64(ranges, 2 * low - 1):
+    if low == 0 or address > load_i64(ranges, 3 * low - 2) - size:
         return False
-    put(ctx, Context.LAST_LOW, load_i64(ranges, 2 * low - 2))
-    put(ctx, Context.LAST_HIGH, load_i64(ranges, 2 * low - 1))
+    put(ctx, Context.LAST_LOW, load_i64(ranges, 3 * low - 3))
+    put(ctx, Context.LAST_HIGH, load_i64(ranges, 3 * low - 2))
+    put(ctx, Context.LAST_SHIFT, load_i64(ranges, 3 * low - 1))
     return True
 
 
 @njit
-def _check(ctx, row, into, size, space, mask):
-    """Whether every active lane's access is inside its memory and aligned; reports the first that is not."""
-    align = np.int64(size - 1)
+def _extent(ctx, space):
+    """Low and high address of a memory (of the last range, if global), and a lane's host address: base, stride."""
     if space == GLOBAL_SPACE:
-        low, high = get(ctx, Context.LAST_LOW), get(ctx, Context.LAST_HIGH)
-    elif space == SHARED_SPACE:
-        low, high = np.int64(0), get(ctx, SHARED_BYTES)
-    else:
-        low, high = np.int64(0), get(ctx, LOCAL_BYTES)
-    bad = False
+        return get(ctx, Context.LAST_LOW), get(ctx, Context.LAST_HIGH), get(ctx, Context.LAST_SHIFT), np.int64(0)
+    if space == SHARED_SPACE:
+        return np.int64(0), get(ctx, SHARED_BYTES), get(ctx, SHARED), np.int64(0)
+    stride = get(ctx, LOCAL_BYTES)
+    return np.int64(0), stride, get(ctx, LOCAL) + get(ctx, WARP) * 32 * stride, stride
+
+
+@njit
+def _locate(ctx, row, into, host, size, space, mask):
+    """Host addresses of the active lanes' bytes; False, and a fault, if one is outside its memory or misaligned."""
+    align = np.int64(size - 1)
+    low, high, base, stride = _extent(ctx, space)
+    last, bad = high - size, False
     for lane in range(32):
         address = load_i64(into, lane)
-        wrong = (address < low) | (address + size > high) | (address & align != 0)
+        wrong = (address < low) | (address > last) | (address & align != 0)
         bad |= wrong & ((mask >> lane) & 1 != 0)
+        store_i64(host, lane, address + base + stride * lane)
     if not bad:
         return True
     for lane in range(32):
         if not (mask >> lane) & 1:
             continue
         address = load_i64(into, lane)
-        inside = find_range(ctx, address, size) if space == GLOBAL_SPACE else address >= 0 and address + size <= high
+        inside = find_range(ctx, address, size) if space == GLOBAL_SPACE else low <= address <= last
         if not inside:
             report_fault(ctx, Fault.OUT_OF_BOUNDS, row, lane, address, size, space)
             return False
         if address & align:
             report_fault(ctx, Fault.MISALIGNED, row, lane, address, size, space)
             return False
+        if space == GLOBAL_SPACE:
+            store_i64(host, lane, address + get(ctx, Context.LAST_SHIFT))
     return True
-
-
-@njit
-def _host_base(ctx, space):
-    """What to add to a lane's address to reach host memory: a base, and a stride times the lane."""
-    if space == GLOBAL_SPACE:
-        return np.int64(0), np.int64(0)
-    if space == SHARED_SPACE:
-        return get(ctx, SHARED), np.int64(0)
-    stride = get(ctx, LOCAL_BYTES)
-    return get(ctx, LOCAL) + get(ctx, WARP) * 32 * stride, stride
 
 
 @njit
@@ -144,18 +144,17 @@ def _load_lane(address, destination, lane, size, extend):
 
 
 @njit
-def _load(ctx, u, frame, into, space, mask):
+def _load(u, frame, host, mask):
     size, destination = field(u, M1) & SIZE_MASK, frame + field(u, D)
     extend = field(u, M1) & SIGNED_LOAD
-    base, stride = _host_base(ctx, space)
     if size == 4:  # most loads: a loop of its own
         for lane in range(32):
             if (mask >> lane) & 1:
-                store_u32(destination, lane, load_u32(load_i64(into, lane) + base + stride * lane, 0))
+                store_u32(destination, lane, load_u32(load_i64(host, lane), 0))
         return
     for lane in range(32):
         if (mask >> lane) & 1:
-            _load_lane(load_i64(into, lane) + base + stride * lane, destination, lane, size, extend)
+            _load_lane(load_i64(host, lane), destination, lane, size, extend)
 
 
 @njit
@@ -190,13 +189,12 @@ def _store_lane(address, data, lane, size):
 
 
 @njit
-def _store(ctx, u, frame, consts, into, space, mask):
+def _store(ctx, u, frame, consts, host, space, mask):
     size, data, changed = field(u, M1) & SIZE_MASK, source(u, B, frame, consts), 0
-    base, stride = _host_base(ctx, space)
     for lane in range(32):
         if not (mask >> lane) & 1:
             continue
-        address = load_i64(into, lane) + base + stride * lane
+        address = load_i64(host, lane)
         if space == GLOBAL_SPACE:
             _remember_old(ctx, address, size)
         changed += _store_lane(address, data, lane, size)
@@ -205,12 +203,12 @@ def _store(ctx, u, frame, consts, into, space, mask):
 
 
 @njit
-def _atomic(ctx, u, frame, consts, into, space, mask):
+def _atomic(ctx, u, frame, consts, host, space, mask):
     if space == GLOBAL_SPACE:
         for lane in range(32):
             if (mask >> lane) & 1:
-                _remember_old(ctx, load_i64(into, lane), field(u, M1) & SIZE_MASK)
-    changed = atomic(u, frame, consts, into, _host_base(ctx, space)[0], mask)
+                _remember_old(ctx, load_i64(host, lane), field(u, M1) & SIZE_MASK)
+    changed = atomic(u, frame, consts, host, mask)
     if space == GLOBAL_SPACE:
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
 
@@ -239,18 +237,18 @@ def _load_constant(ctx, u, frame, consts, row, into, mask):
 
 
 @njit
-def _ldsm(ctx, u, frame, into, matrices, transposed):
+def _ldsm(u, frame, host, matrices, transposed):
     """LDSM: lanes 8i..8i+7 give the row addresses of 8 x 8 matrix i; each lane gets two 16-bit elements of each."""
-    destination, base = frame + field(u, D), get(ctx, SHARED)
+    destination = frame + field(u, D)
     for matrix in range(matrices):
         for lane in range(32):
             if transposed:
                 column, row = lane >> 2, 2 * (lane & 3)
-                low = load_u16(base + load_i64(into, 8 * matrix + row), column)
-                high = load_u16(base + load_i64(into, 8 * matrix + row + 1), column)
+                low = load_u16(load_i64(host, 8 * matrix + row), column)
+                high = load_u16(load_i64(host, 8 * matrix + row + 1), column)
                 word = np.uint32(low) | np.uint32(np.uint32(high) << np.uint32(16))
             else:
-                word = load_u32(base + load_i64(into, 8 * matrix + (lane >> 2)), lane & 3)
+                word = load_u32(load_i64(host, 8 * matrix + (lane >> 2)), lane & 3)
             store_u32(destination + 128 * matrix, lane, np.uint32(word))
 
 
@@ -259,19 +257,18 @@ def _ldgsts(ctx, u, frame, consts, row, into, mask):
     """LDGSTS: copy global to shared; lanes whose predicate is false write zeros and read nothing."""
     size = field(u, M1) & SIZE_MASK
     reading = np.uint32(mask & predicate(u, PS0, frame))
-    shared = into + 256
+    shared, host = into + 256, get(ctx, HOST_ADDRESS)
     _addresses(u, A, B, field(u, M0), field(u, M2), frame, consts, into)
     _addresses(u, C, D, field(u, M3), SHARED_SPACE | (field(u, PS0 + 2) << SCALE_SHIFT), frame, consts, shared)
-    if not _check(ctx, row, into, size, GLOBAL_SPACE, reading):
+    if not _locate(ctx, row, into, host, size, GLOBAL_SPACE, reading):
         return reading, False
-    if not _check(ctx, row, shared, size, SHARED_SPACE, mask):
+    if not _locate(ctx, row, shared, host + 256, size, SHARED_SPACE, mask):
         return reading, False
-    base = get(ctx, SHARED)
     for lane in range(32):
         if (mask >> lane) & 1:
-            target = base + load_i64(shared, lane)
+            target = load_i64(host + 256, lane)
             for word in range(size >> 2):
-                value = load_u32(load_i64(into, lane), word) if (reading >> lane) & 1 else np.uint32(0)
+                value = load_u32(load_i64(host, lane), word) if (reading >> lane) & 1 else np.uint32(0)
                 store_u32(target, word, value)
     return reading, True
 
@@ -298,15 +295,16 @@ def memory_step(op, ctx, u, frame, consts, row, mask, into):
         rows = field(u, M3) & 7
         checked = np.uint32((np.uint64(1) << np.uint64(8 * rows)) - np.uint64(1))
         size = 16
-    if not _check(ctx, row, into, size, space, checked):
+    host = get(ctx, HOST_ADDRESS)
+    if not _locate(ctx, row, into, host, size, space, checked):
         return False
     if op == Op.LOAD:
-        _load(ctx, u, frame, into, space, mask)
+        _load(u, frame, host, mask)
     elif op == Op.ATOM:
-        _atomic(ctx, u, frame, consts, into, space, mask)
+        _atomic(ctx, u, frame, consts, host, space, mask)
     elif op == Op.STORE:
-        _store(ctx, u, frame, consts, into, space, mask)
+        _store(ctx, u, frame, consts, host, space, mask)
     else:
-        _ldsm(ctx, u, frame, into, field(u, M3) & 7, field(u, M3) & 8)
+        _ldsm(u, frame, host, field(u, M3) & 7, field(u, M3) & 8)
     _hide_inactive(into, checked)
     return True

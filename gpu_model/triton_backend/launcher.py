@@ -51,7 +51,7 @@ def _tensor_segment(tensor: torch.Tensor, name: str) -> Segment:
         )
     storage = tensor.untyped_storage()
     dtype = str(tensor.dtype).removeprefix("torch.")
-    return Segment(name, storage.data_ptr(), storage.nbytes(), f"{dtype}{list(tensor.shape)}")
+    return Segment(name, storage.data_ptr(), storage.nbytes(), dtype, tuple(tensor.shape))
 
 
 def _pointer(value: Any, name: str, segments: list[Segment]) -> int:
