@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,9 @@ class VirtualGPU:
         dots: keep the operands of the first this many tensor instructions of each launch.
         events: keep the first this many issue events of each SM in a launch's timing.
         on_launch: called with each `LaunchRecord`.
+        cuda: make torch's CUDA names mean this GPU while it is in use; see `gpu_model.cuda_names`. A launch may then
+            not mix tensors on cuda with others on the CPU.
+        host_tensors: kernels take CPU tensors; a real GPU's do not. Can be False only with `cuda`.
         overrides: fields of the spec to change, such as `{"core.rf.read_ports": 2}`.
 
     Raises:
@@ -72,14 +76,19 @@ class VirtualGPU:
         dots: int = 0,
         events: int = 0,
         on_launch: Callable[[LaunchRecord], None] | None = None,
+        cuda: bool = False,
+        host_tensors: bool = True,
         overrides: dict[str, Any] | None = None,
     ):
+        if not (cuda or host_tensors):
+            raise ValueError("host_tensors=False needs cuda=True: without CUDA's names every tensor is a CPU tensor")
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
         self.timing, self.dots, self.events, self.on_launch = timing, dots, events, on_launch
+        self.cuda, self.host_tensors = cuda, host_tensors
         self.number = next(_numbers)
         self.launches: list[LaunchRecord] = []
         self.seconds = 0.0  # simulated time of all launches so far
-        self._previous: list[Any] = []
+        self._previous: list[ExitStack] = []
 
     def __enter__(self) -> "VirtualGPU":
         """Make this the GPU that Triton launches on."""
@@ -88,18 +97,20 @@ class VirtualGPU:
         from gpu_model.triton_backend.driver import VirtualDriver
         from gpu_model.triton_backend.source_lines import repaired
 
-        lines = repaired()
-        self._previous.append((driver._active, lines))
-        driver.set_active(VirtualDriver(self))
-        lines.__enter__()
+        with ExitStack() as stack:
+            stack.callback(setattr, driver, "_active", driver._active)
+            driver.set_active(VirtualDriver(self))
+            stack.enter_context(repaired())
+            if self.cuda:
+                from gpu_model.cuda_names import CudaNames
+
+                stack.enter_context(CudaNames(self))
+            self._previous.append(stack.pop_all())
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give Triton back the driver it had."""
-        from triton.runtime import driver
-
-        driver._active, lines = self._previous.pop()
-        lines.__exit__(None, None, None)
+        """Give Triton back the driver it had, and torch its names."""
+        self._previous.pop().close()
 
     def __repr__(self) -> str:
         return f"VirtualGPU({self.spec.name!r}, timing={self.timing}, dots={self.dots})"

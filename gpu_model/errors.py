@@ -21,6 +21,10 @@ class LaunchError(GpuError):
     """A launch that cannot run: wrong device, dtype, grid, or resources past the GPU's limits."""
 
 
+class HostTensorError(LaunchError, ValueError):
+    """A kernel argument in memory that a GPU cannot reach; a ValueError, as Triton's own launcher raises."""
+
+
 class MemoryFault(GpuError):
     """A load or store outside the launch's memory, or misaligned."""
 

@@ -189,6 +189,7 @@ class MemorySpec(_Spec):
     dram_channels: Count
     dram_cycles: Cycles
     dram_bytes_per_cycle: Rate
+    dram_bytes: Annotated[int, Field(ge=1 << 30, le=1 << 40)]
 
 
 class GpuSpec(_Spec):

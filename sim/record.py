@@ -61,8 +61,10 @@ def operand_format(program: Program) -> ElementFormat | None:
     return BF16 if brain.all() else FP16
 
 
-def record(work: Callable[[], Result], gpu: GpuSpec, stage: Stage) -> tuple[Result, Recording]:
+def record(work: Callable[[], Result], gpu: GpuSpec, stage: Stage, *, cuda: bool = False) -> tuple[Result, Recording]:
     """Call `work` with `gpu` as Triton's device; every launch in it is executed and timed.
+
+    With `cuda`, torch's CUDA names mean that GPU too.
 
     Raises:
         GpuError: a launch that cannot run or goes wrong.
@@ -73,6 +75,6 @@ def record(work: Callable[[], Result], gpu: GpuSpec, stage: Stage) -> tuple[Resu
         recording.add(launch, gpu)
         stage.say(f"launch {len(recording.launches)}, {launch.kernel}, {launch.timing.cycles:,} cycles")
 
-    with VirtualGPU(gpu, timing=True, dots=HMMA_PER_RUN, events=ISSUES_PER_SM, on_launch=keep):
+    with VirtualGPU(gpu, timing=True, dots=HMMA_PER_RUN, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda):
         result = work()
     return result, recording

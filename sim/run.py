@@ -30,7 +30,7 @@ def run_and_report(
     gpu = load_gpu(gpu_name)
     make_folder(folder)
     with console.stage("run", live=False) as stage:
-        status, recording = record(lambda: run_script(script, arguments), gpu, stage)
+        status, recording = record(lambda: run_script(script, arguments), gpu, stage, cuda=True)
         stage.done(f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions")
     if not recording.launches:
         raise ScriptError(f"{script} ended with status {status} without launching a Triton kernel: nothing to report")

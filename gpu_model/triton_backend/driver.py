@@ -49,10 +49,10 @@ class VirtualDriver(triton_driver.DriverBase):
         return GPUTarget("cuda", self.gpu.spec.arch, 32)
 
     def get_active_torch_device(self) -> Any:
-        """Tensors live on the CPU."""
+        """Where kernels' tensors live: the CPU, which CUDA's names call cuda:0."""
         import torch
 
-        return torch.device("cpu")
+        return torch.device("cuda", 0) if self.gpu.cuda else torch.device("cpu")
 
     def get_device_interface(self) -> Any:
         """What `triton.testing` uses to wait and to take time: simulated time."""

@@ -1,6 +1,6 @@
 """From Triton's arguments to a `Launch`: the object Triton calls to start a kernel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,8 @@ import torch
 import triton.backends.driver as triton_driver
 from triton.runtime import _allocation
 
-from gpu_model.errors import LaunchError
+from gpu_model.cuda_names.places import Place, place_of
+from gpu_model.errors import HostTensorError, LaunchError
 from gpu_model.launch import Launch, Segment, merge_segments, pack_parameters, pack_value
 from gpu_model.program import Program
 from gpu_model.tensormap import HOST_TYPE_OF_DEVICE, encode_tiled
@@ -44,14 +45,41 @@ def _descriptor(kind: str, value: Any, name: str, meta: dict | None) -> list[tup
 
 
 def _tensor_segment(tensor: torch.Tensor, name: str) -> Segment:
-    if tensor.device.type != "cpu":
-        raise LaunchError(
-            f"argument {name} is a tensor on {tensor.device}, but the virtual GPU works on CPU tensors; make it with "
-            "device=triton.runtime.driver.active.get_active_torch_device() or move it with .cpu()"
+    with torch._C.DisableTorchFunction():  # CUDA's names would say cuda:0
+        if tensor.device.type != "cpu":
+            raise LaunchError(
+                f"argument {name} is a tensor on {tensor.device}, but the virtual GPU works on CPU tensors; make it "
+                "with device=triton.runtime.driver.active.get_active_torch_device() or move it with .cpu()"
+            )
+        storage = tensor.untyped_storage()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        return Segment(name, storage.data_ptr(), storage.nbytes(), dtype, tuple(tensor.shape))
+
+
+def _require_reachable(tensors: Iterable[tuple[str, torch.Tensor]], gpu: Any) -> None:
+    """With CUDA's names, refuse what a GPU refuses: a CPU tensor beside tensors on cuda, or any at all.
+
+    Raises:
+        HostTensorError: naming the argument.
+    """
+    with torch._C.DisableTorchFunction():
+        places = {name: place_of(tensor) for name, tensor in tensors if tensor.data_ptr()}
+    far = [name for name, place in places.items() if place not in (Place.CUDA, Place.PINNED)]
+    if far and (not gpu.host_tensors or Place.CUDA in places.values()):
+        raise HostTensorError(
+            f"Pointer argument {far[0]} cannot be accessed from Triton (cpu tensor?): "
+            f"{'other arguments are' if gpu.host_tensors else 'kernels take tensors'} on cuda:0; move it with .cuda()"
         )
-    storage = tensor.untyped_storage()
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    return Segment(name, storage.data_ptr(), storage.nbytes(), dtype, tuple(tensor.shape))
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of an argument: itself, behind a wrapper or descriptor, or inside a tuple."""
+    value = getattr(value, "base", value) if not isinstance(value, torch.Tensor) else value
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, tuple):
+        for index, part in enumerate(value):
+            yield from _tensors(f"{name}[{index}]", part)
 
 
 def _pointer(value: Any, name: str, segments: list[Segment]) -> int:
@@ -106,6 +134,9 @@ def make_launcher(gpu: Any) -> type:
                     values.append(pack_value(kind, _pointer(value, name, segments)))
                 else:
                     values.append(pack_value(kind, value))
+            if gpu.cuda:
+                named = zip(self.names, arguments, strict=True)
+                _require_reachable(((n, v) for name, value in named for n, v in _tensors(name, value)), gpu)
             keep = [self._scratch(kind, grid, values, segments) for kind in ("global", "profile")]
             own = np.frombuffer(program.global_data, np.uint8).copy()
             address = own.ctypes.data if len(own) else 0

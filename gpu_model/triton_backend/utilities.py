@@ -56,7 +56,12 @@ class Event:
         self.seconds = self.gpu.seconds
 
     def elapsed_time(self, end: "Event") -> float:
-        """Milliseconds of simulated time until another event."""
+        """Milliseconds of simulated time until another event.
+
+        Raises:
+            LaunchError: the virtual GPU was made without timing.
+        """
+        self.gpu.require_timing("the time between two events")
         return (end.seconds - self.seconds) * 1e3
 
     def synchronize(self) -> None:

@@ -1,0 +1,60 @@
+"""Where a host tensor says it is: on the CPU, in pinned memory, or on the virtual CUDA device.
+
+A place belongs to a storage, so that views, detached copies and tensors saved for a backward pass agree.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any
+
+import torch
+
+from gpu_model.cuda_names.memory import Allocation, MemoryMeter
+
+
+class Place(Enum):
+    """Where a tensor says it is."""
+
+    CPU = "cpu"
+    PINNED = "pinned"  # host memory that a GPU may read
+    CUDA = "cuda"
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
+    """The storage that carries a tensor's place; of a sparse tensor, its values'."""
+    if tensor.layout is not torch.strided and tensor.layout is not torch.jagged:
+        tensor = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
+    return tensor.untyped_storage()
+
+
+def place_of(tensor: torch.Tensor) -> Place | None:
+    """The place of a host tensor, None if it was never given one.
+
+    Call it where no function mode is active.
+    """
+    return getattr(_storage(tensor), "place", None)
+
+
+def put(tensor: torch.Tensor, place: Place, meter: MemoryMeter) -> None:
+    """Give a tensor's storage its place, which it keeps; a storage that has one is left alone."""
+    storage: Any = _storage(tensor)
+    if not hasattr(storage, "place"):
+        storage.place = place
+        if place is Place.CUDA:
+            storage.allocation = Allocation(meter, storage.nbytes())
+
+
+def on_host(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has memory of this machine, so that it has a place."""
+    return tensor.device.type == "cpu"
+
+
+def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """Tensors among arguments or results, inside lists, tuples and dictionaries too."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from tensors_in(value)
+        elif isinstance(value, dict):
+            yield from tensors_in(value.values())
