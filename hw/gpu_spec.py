@@ -1,6 +1,7 @@
 """What a GPU is, as data: the spec that the core model, its RTL and the reports share.
 
-A GPU is a TOML file in `hw/gpus/`; each value there cites its source. `load_gpu` reads one, applies
+A GPU is a TOML file in `hw/gpus/`; each value there cites its source. A file with `base = "NAME"` states only
+what differs from another GPU. `load_gpu` reads one, applies
 overrides such as `{"core.rf.read_ports": 2}`, and checks every field against its legal range.
 """
 
@@ -244,6 +245,17 @@ def load_gpu(name_or_path: str | Path, overrides: dict[str, Any] | None = None) 
     Raises:
         GpuSpecError: unknown name, malformed TOML, unknown field, or a value outside its legal range.
     """
+    tree, source = _read(name_or_path, ())
+    for field, value in (overrides or {}).items():
+        _override(tree, field, value)
+    try:
+        return GpuSpec.model_validate(tree)
+    except ValidationError as error:
+        raise GpuSpecError(_explain(source, error)) from error
+
+
+def _read(name_or_path: str | Path, seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+    """The tables of a TOML file over those of its `base`, and the file's name."""
     path = Path(name_or_path)
     if path.suffix != ".toml":
         path = GPU_DIRECTORY / f"{name_or_path}.toml"
@@ -253,14 +265,23 @@ def load_gpu(name_or_path: str | Path, overrides: dict[str, Any] | None = None) 
         )
     try:
         tree = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GpuSpecError(f"{path.name} is not valid TOML: {error}") from error
-    for field, value in (overrides or {}).items():
-        _override(tree, field, value)
-    try:
-        return GpuSpec.model_validate(tree)
-    except ValidationError as error:
-        raise GpuSpecError(_explain(path.name, error)) from error
+    if "base" not in tree:
+        return tree, path.name
+    base = tree.pop("base")
+    if not isinstance(base, str) or base in seen:
+        raise GpuSpecError(f"{path.name}: base must be the name of another GPU, not {base!r}")
+    return _merged(_read(base, (*seen, base))[0], tree), path.name
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Tables of `over` laid on those of `under`, table by table."""
+    merged = dict(under)
+    for name, value in over.items():
+        both = isinstance(value, dict) and isinstance(under.get(name), dict)
+        merged[name] = _merged(under[name], value) if both else value
+    return merged
 
 
 def _override(tree: dict[str, Any], field: str, value: Any) -> None:

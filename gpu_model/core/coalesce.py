@@ -127,7 +127,7 @@ def coalesce(rows, access, warp, address, table, matrix, regions, accesses, line
         warp: number of each entry's warp, which places its thread-local memory.
         address: int64[m, 32] byte addresses, -1 = lane inactive; changed in place.
         table: `LOWERED` table.
-        matrix: bool per row, true for LDSM: each lane's address is a 16-byte row of a matrix.
+        matrix: bool per row, true for LDSM and STSM: each lane's address is a 16-byte row of a matrix.
         regions: where global addresses are moved to; none = left as they are.
         accesses: out, `ACCESS[m]`.
         lines: out, `TRANSACTION[32 * m]`, four times that with thread-local accesses.

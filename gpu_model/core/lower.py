@@ -170,7 +170,7 @@ def _constant_line(row: np.void, spec: GpuSpec) -> int:
 
 
 def _tensor_shape(row: np.void) -> tuple[int, int, int] | None:
-    match = re.match(r"(?:SP\.)?(\d+)", str(row["modifiers"]))
+    match = re.match(r"(?:S[PF]\.)?(\d+)", str(row["modifiers"]))
     return _TENSOR_SHAPES.get(match[1]) if match else None
 
 
@@ -181,7 +181,8 @@ def _tensor_bits(row: np.void) -> tuple[int, int]:
         return 1, 32
     if opcode == "IMMA":
         return (4 if "S4" in modifiers or "U4" in modifiers else 8), 32
-    return (32 if "TF32" in modifiers else 16), (32 if "F32" in modifiers else 16)
+    element = {"QMMA": 8, "OMMA": 4}.get(opcode) or (32 if "TF32" in modifiers else 16)
+    return element, (32 if "F32" in modifiers else 16)
 
 
 def _tensor_interval(row: np.void, spec: GpuSpec, program: Program, index: int) -> int:
@@ -193,14 +194,15 @@ def _tensor_interval(row: np.void, spec: GpuSpec, program: Program, index: int) 
     element, accumulator = _tensor_bits(row)
     m, n, k = shape
     rate = spec.core.tensor.flops_per_cycle * 16 / element
-    if row["opcode"] == "HMMA" and accumulator == 32:
+    scaled = str(row["modifiers"]).startswith("SF")
+    if row["opcode"] in ("HMMA", "QMMA") and accumulator == 32 and not scaled:
         rate *= spec.core.tensor.fp32_accumulate_rate
     return max(1, round(2 * m * n * k / rate))
 
 
 def _width_bytes(row: np.void) -> int:
     modifiers = str(row["modifiers"]).split(".")
-    if row["opcode"] == "LDSM":
+    if row["opcode"] in ("LDSM", "STSM"):
         return 4 * (4 if "4" in modifiers else 2 if "2" in modifiers else 1)
     for name, size in (("128", 16), ("64", 8), ("U8", 1), ("S8", 1), ("U16", 2), ("S16", 2)):
         if name in modifiers:
@@ -231,7 +233,9 @@ def _lower_memory(out: np.void, row: np.void, spec: GpuSpec) -> None:
     out["path"], out["pipe"], out["alternative"], out["constant"] = Path.MEMORY, -1, -1, -1
     out["space"], out["width"], out["loads"] = space, width, loads
     out["local"] = opcode in ("LDL", "STL")
-    out["bypass"] = opcode in L1_BYPASS_OPCODES or "BYPASS" in str(row["modifiers"])
+    # Loads that other SMs' stores must be visible to (.STRONG.GPU, .STRONG.SYS) cannot be served by L1.
+    past_l1 = {"BYPASS", "GPU", "SYS"} & set(str(row["modifiers"]).split("."))
+    out["bypass"] = opcode in L1_BYPASS_OPCODES or bool(past_l1)
     _lower_memory_timing(out, kind, size, memory.store_bytes_per_cycle)
     if opcode == "LDSM" and width > 4:
         out["after"] += 2  # the released simulator adds two cycles for .2 and .4
@@ -304,7 +308,7 @@ def _source_registers(row: np.void, operand: np.void, slot: int) -> int:
         return max(1, (m * k * element, n * k * element, m * n * accumulator)[min(slot, 2)] // 1024)
     if opcode == "IMAD" and "WIDE" in str(row["modifiers"]) and slot == 2:
         return 2
-    if opcode in ("STG", "STS", "STL", "ST"):
+    if opcode in ("STG", "STS", "STL", "ST", "STSM"):
         return max(1, _width_bytes(row) // 4)
     return 2 if operand["wide"] or UNIT_OF.get(opcode) == "fp64" else 1
 

@@ -46,7 +46,7 @@ def occupancy(spec: GpuSpec, *, block_threads: int, registers: int, shared_bytes
         if value > limit:
             raise LaunchError(f"the launch asks for {value} {what}, {spec.name} has {limit}; use a smaller block")
     per_warp = _round_up(max(registers, 1) * _LANES, limits.register_granularity)
-    shared = _round_up(shared_bytes + limits.shared_reserved_bytes, limits.shared_granularity)
+    shared = max(1, _round_up(shared_bytes + limits.shared_reserved_bytes, limits.shared_granularity))
     room = {
         "warps": limits.warps // warps,
         "registers": limits.registers // (per_warp * warps),

@@ -59,7 +59,7 @@ class TracePool:
         self, program: Program, table: np.ndarray, traces: Iterable[BlockTrace], regions: Regions, warps_per_block: int
     ):
         self._program, self._table, self._regions, self._warps = program, table, regions, warps_per_block
-        self._matrix = program.rows["opcode"] == "LDSM"
+        self._matrix = np.isin(program.rows["opcode"], ("LDSM", "STSM"))
         self._traces: Iterator[BlockTrace] = iter(traces)
         self._next: BlockTrace | None = next(self._traces, None)
         self._parts: list[_Part] = []

@@ -12,7 +12,11 @@ def test_every_gpu_loads_and_is_named_after_its_file(name):
 @pytest.mark.parametrize("name", gpu_names())
 def test_every_value_cites_a_source(name):
     for line in (GPU_DIRECTORY / f"{name}.toml").read_text().splitlines():
-        if "=" in line and not line.lstrip().startswith("#") and not line.startswith(("name", "product", "arch")):
+        if (
+            "=" in line
+            and not line.lstrip().startswith("#")
+            and not line.startswith(("base", "name", "product", "arch"))
+        ):
             section_has_comment = "stages" in line or line.startswith(("flops_per_cycle", "fp32_accumulate", "perfect"))
             assert "#" in line or section_has_comment, line
 
@@ -23,6 +27,45 @@ def test_a6000_is_the_chip_of_the_datasheet():
     assert spec.sm_count * 4 * spec.core.tensor.flops_per_cycle * spec.core_clock_mhz == pytest.approx(155e6, rel=0.01)
     assert spec.memory.dram_bytes_per_cycle * spec.core_clock_mhz * 1e6 == pytest.approx(0.977 * 768e9, rel=0.005)
     assert spec.memory.l2_slices * spec.memory.l2.sets * spec.memory.l2.ways * 128 == 6 << 20
+
+
+# Dense peaks of the data sheets at the spec's clock, TFLOP/s: fp16 with an FP16 and an FP32 accumulator.
+PEAKS = [
+    ("rtx_a6000", 154.8, 154.8),
+    ("rtx_3080", 119.0, 59.5),
+    ("rtx_3090", 142.0, 71.0),
+    ("a100_sxm", 312.0, 312.0),
+    ("rtx_4090", 330.3, 165.2),
+    ("h100_sxm", 1070.5, 1070.5),  # 989.4 at the 1830 MHz of the data sheet
+    ("h200", 1070.5, 1070.5),
+    ("rtx_5090", 449.1, 224.6),  # 419.0 at 2407 MHz
+    ("rtx_5070_ti", 184.9, 92.5),  # 175.8 at 2452 MHz
+]
+
+
+@pytest.mark.parametrize(("name", "fp16", "fp32"), PEAKS)
+def test_tensor_peaks_are_those_of_the_datasheet(name, fp16, fp32):
+    spec = load_gpu(name)
+    peak = spec.sm_count * spec.core.sub_cores * spec.core.tensor.flops_per_cycle * spec.core_clock_mhz * 1e-6
+    assert peak == pytest.approx(fp16, rel=0.005)
+    assert peak * spec.core.tensor.fp32_accumulate_rate == pytest.approx(fp32, rel=0.005)
+
+
+def test_a_variant_states_only_what_differs(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "rtx_3090"\nname = "mine"\n[memory]\nl2_cycles = 250\n')
+    spec, base = load_gpu(path), load_gpu("rtx_3090")
+    assert (spec.name, spec.memory.l2_cycles) == ("mine", 250)
+    assert spec.core == base.core
+    assert spec.memory.dram_bytes_per_cycle == base.memory.dram_bytes_per_cycle
+
+
+@pytest.mark.parametrize("base", ["7", '"nothing"', '["rtx_3090"]'])
+def test_a_base_must_be_a_known_gpu(tmp_path, base):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"base = {base}\n")
+    with pytest.raises(GpuSpecError, match="base must be|not known; known: .*rtx_a6000"):
+        load_gpu(path)
 
 
 def test_overrides_reach_any_field():

@@ -1,0 +1,115 @@
+"""Every configured GPU reaches the peak rates of its spec within 3 %, and never exceeds them.
+
+The specs themselves are held against data sheets and measurements in `tests/hw/test_gpu_spec.py`.
+"""
+
+import numpy as np
+import pytest
+
+from gpu_model.core.lower import lower
+from gpu_model.sass import assemble
+from gpu_model.timing import Timing, time_launch
+from gpu_model.trace import BlockTrace
+from hw.gpu_spec import GpuSpec, gpu_names, load_gpu
+
+WARM = {"core.icache.perfect": True, "core.constant.perfect": True}
+TOLERANCE = 0.97
+WARPS = 16
+
+
+def run(
+    gpu: str, listing: str, *, blocks: int, repeats: int, region: int = 1 << 40, **overrides
+) -> tuple[Timing, GpuSpec]:
+    """Time blocks whose warps run a listing over and over; loads stride through `region` bytes, all together."""
+    spec = load_gpu(gpu, WARM | overrides)
+    program = assemble(f"{listing}\nEXIT", arch=spec.arch)
+    table = lower(program, spec)
+    width = max(1, int(table["width"].max()))
+    body = np.arange(len(program) - 1)
+    rows = np.tile(np.append(np.tile(body, repeats), len(body)), WARPS)
+    touches = np.isin(table["space"][rows], (1, 2))
+    count = int(touches.sum())
+    access = np.where(touches, np.cumsum(touches) - 1, -1).astype(np.int32)
+
+    def trace(index: int) -> BlockTrace:
+        # A grid-stride loop: neighbouring warps read neighbouring memory.
+        warp, step = np.divmod(np.arange(count), max(1, count // WARPS))
+        piece = ((step * blocks + index) * WARPS + warp) * 32 * width % region
+        start = np.arange(WARPS + 1) * (len(rows) // WARPS)
+        mask = np.full(len(rows), 2**32 - 1, np.uint32)
+        return BlockTrace(index, start, rows.astype(np.uint32), mask, access, piece[:, None] + width * np.arange(32))
+
+    traces = (trace(index) for index in range(blocks))
+    return time_launch(program, traces, spec, grid=(blocks, 1, 1), block_threads=32 * WARPS, shared_bytes=0), spec
+
+
+def loads(opcode: str, address: str, count: int = 8) -> str:
+    lines = [f"[B------:R-:W0:-:S01] {opcode} R{20 + 4 * i}, {address}" for i in range(count)]
+    return "\n".join([*lines, "[B0-----:R-:W-:-:S01] NOP"])
+
+
+@pytest.mark.parametrize("gpu", gpu_names())
+def test_ffma(gpu):
+    listing = "\n".join(f"FFMA R{20 + i % 64}, R8.reuse, R11.reuse, R{20 + i % 64}" for i in range(256))
+    timing, spec = run(gpu, listing, blocks=1, repeats=20, sm_count=1)
+    core = spec.core
+    each = 1 / core.units["fp32"].interval + (1 / core.units["alu"].interval if core.fp32_on_alu else 0)
+    peak = core.sub_cores * min(1, each)
+    assert TOLERANCE * peak < timing.issued[:-1].sum() / timing.cycles <= peak * 1.001
+
+
+# Operations of an instruction; rate against fp16 with an FP16 accumulator; True where GeForce halves it for FP32.
+PRODUCTS = [
+    ("HMMA.16816.F16", 4096, 1, False),
+    ("HMMA.16816.F32", 4096, 1, True),
+    ("HMMA.16816.F32.BF16", 4096, 1, True),
+    ("HMMA.1688.F32.TF32", 2048, 0.5, True),
+    ("IMMA.16832.S8.S8", 8192, 2, False),
+]
+
+
+@pytest.mark.parametrize("gpu", gpu_names())
+@pytest.mark.parametrize(("opcode", "operations", "rate", "halved"), PRODUCTS)
+def test_tensor_products(gpu, opcode, operations, rate, halved):
+    spec = load_gpu(gpu)
+    if spec.arch < 80:
+        pytest.skip("these shapes came with sm_80")
+    lines = [f"[B------:R-:W-:-:S02] {opcode} R{20 + 4 * i}, R8.reuse, R12.reuse, R{20 + 4 * i}" for i in range(8)]
+    timing, spec = run(gpu, "\n".join(lines), blocks=1, repeats=60, sm_count=1)
+    tensor = spec.core.tensor
+    peak = tensor.flops_per_cycle * rate * (tensor.fp32_accumulate_rate if halved else 1) * spec.core.sub_cores
+    interval = operations * spec.core.sub_cores / peak
+    count = timing.issued[:-1].sum()
+    # The last product of a sub-core is still at work when its warp ends.
+    assert count * operations / (timing.cycles + interval) <= peak
+    assert count * operations / timing.cycles > TOLERANCE * peak
+
+
+@pytest.mark.parametrize("gpu", gpu_names())
+def test_shared_memory(gpu):
+    timing, spec = run(gpu, loads("LDS.128", "[R2]"), blocks=1, repeats=40, region=32768, sm_count=1)
+    banks = 128  # bytes a cycle: 32 banks of four (CUDA C++ programming guide)
+    assert timing.traffic_bytes["shared_read"] == WARPS * 40 * 8 * 512
+    assert TOLERANCE * banks < timing.traffic_bytes["shared_read"] / timing.cycles <= banks
+
+
+@pytest.mark.parametrize("gpu", gpu_names())
+def test_l2(gpu):
+    spec = load_gpu(gpu)
+    listing = loads("LDG.E.128.STRONG.GPU", "[R2.64]")
+    blocks = spec.sm_count * 2
+    timing, spec = run(gpu, listing, blocks=blocks, repeats=24, region=blocks * WARPS * 512 // 4)
+    reached, peak = timing.traffic_bytes["l2_read"] / timing.cycles, spec.memory.l2_bytes_per_cycle
+    assert TOLERANCE * peak < reached <= peak
+
+
+@pytest.mark.parametrize("gpu", gpu_names())
+def test_dram(gpu):
+    spec = load_gpu(gpu)
+    peak = spec.memory.dram_bytes_per_cycle
+    blocks = spec.sm_count * 3
+    repeats = int(60_000 * peak / (blocks * WARPS * 8 * 512)) + 1  # about 60,000 cycles
+    timing, spec = run(gpu, loads("LDG.E.128", "[R2.64]"), blocks=blocks, repeats=repeats)
+    reached = timing.traffic_bytes["dram_read"] / timing.cycles
+    assert timing.traffic_bytes["dram_read"] == blocks * WARPS * repeats * 8 * 512
+    assert TOLERANCE * peak < reached <= peak
