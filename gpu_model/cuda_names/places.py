@@ -11,6 +11,9 @@ import torch
 
 from gpu_model.cuda_names.memory import Allocation, MemoryMeter
 
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+_WITH_STORAGE = (torch.strided, torch.jagged, torch.sparse_coo, *_COMPRESSED)
+
 
 class Place(Enum):
     """Where a tensor says it is."""
@@ -21,9 +24,13 @@ class Place(Enum):
 
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
-    """The storage that carries a tensor's place; of a sparse tensor, its values'."""
-    if tensor.layout is not torch.strided and tensor.layout is not torch.jagged:
-        tensor = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
+    """The storage that carries a tensor's place: of a sparse tensor its values', inside `vmap` the whole batch's."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    if tensor.layout in _COMPRESSED:
+        tensor = tensor.values()
+    elif tensor.layout is torch.sparse_coo:
+        tensor = tensor._values()
     return tensor.untyped_storage()
 
 
@@ -46,7 +53,7 @@ def put(tensor: torch.Tensor, place: Place, meter: MemoryMeter) -> None:
 
 def on_host(tensor: torch.Tensor) -> bool:
     """Whether a tensor has memory of this machine, so that it has a place."""
-    return tensor.device.type == "cpu"
+    return tensor.device.type == "cpu" and tensor.layout in _WITH_STORAGE
 
 
 def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:

@@ -131,6 +131,22 @@ def test_another_device_is_refused(gpu):
             ask()
 
 
+def test_sparse_and_batched_tensors(gpu):
+    x = torch.eye(3, device="cuda")
+    forms = [x.to_sparse(), x.to_sparse().indices(), x.to_sparse().to_dense(), x.to_sparse() @ x]
+    seen = []
+
+    def row(r):
+        seen.append(r.device)
+        return (r * r).sum()
+
+    batched = torch.func.vmap(row)(x)
+    slope = torch.func.grad(lambda v: row(v))(x[0])
+    assert places(*forms, batched, slope) == ["cuda:0"] * 6
+    assert {str(device) for device in seen} == {"cuda:0"}
+    assert places(torch.func.vmap(row)(torch.eye(3))) == ["cpu"]
+
+
 def test_default_device_and_printing(gpu):
     x = torch.ones(2, device="cuda", dtype=torch.int32)
     assert repr(x) == "tensor([1, 1], device='cuda:0', dtype=torch.int32)"
