@@ -19,12 +19,13 @@ class VirtualDriver(triton_driver.DriverBase):
 
     def __init__(self, gpu: Any = None):
         from gpu_model.device import VirtualGPU
-        from gpu_model.triton_backend import source_lines
+        from gpu_model.triton_backend import source_lines, tuning
         from gpu_model.triton_backend.launcher import make_launcher
         from gpu_model.triton_backend.utilities import Utilities
 
         # Triton 3.9 fuses multiply and add unless told otherwise and warns that this will change; keep its choice.
         os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
+        tuning.install()
         if gpu is None:
             source_lines.install()
         self.gpu = gpu if gpu is not None else VirtualGPU(os.environ.get(GPU_VARIABLE, DEFAULT_GPU))
@@ -61,10 +62,10 @@ class VirtualDriver(triton_driver.DriverBase):
         return DeviceInterface(self.gpu)
 
     def get_benchmarker(self) -> Any:
-        """Triton's own `do_bench`, on simulated time."""
-        from triton.testing import do_bench
+        """What the autotuner measures with: one run, in simulated time."""
+        from gpu_model.triton_backend.tuning import run_once
 
-        return do_bench
+        return run_once
 
     def get_empty_cache_for_benchmark(self) -> Any:
         """Nothing to flush: each launch starts with the caches its own configuration says."""
