@@ -115,6 +115,8 @@ def _steps(tree: ReductionTree, a: np.ndarray, b: np.ndarray) -> int:
 def _step_scales(operand: Quantized, products: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Exponent of the scale and whether it is NaN, [rows, steps]."""
     size, scale = operand.format.block_size, operand.format.scale
+    if not scale.is_power_of_two or operand.format.rows > 1:
+        raise ValueError(f"format: {operand.format.name}, legal power-of-two scales of blocks along k")
     if size % products:
         raise ValueError(f"block_size: {size} is no multiple of the {products} products a step takes")
     codes = np.repeat(operand.scales, size // products, axis=1)[:, :steps].astype(np.int64)

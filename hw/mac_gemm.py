@@ -70,6 +70,8 @@ def _check_operands(spec: MacSpec, a: Quantized, b: Quantized) -> None:
             raise ValueError(f"{name}: element is {operand.format.element.name}, must be the MAC's {spec.element.name}")
         if operand.codes.ndim != 2 or operand.axis != -1:
             raise ValueError(f"{name}: must be 2-D with blocks along the last axis, got {operand.codes.ndim}-D")
+        if not operand.format.scale.is_power_of_two or operand.format.rows > 1:
+            raise ValueError(f"{name}: format is {operand.format.name}, legal power-of-two scales of blocks along k")
         if operand.format.block_size % spec.lanes:
             raise ValueError(f"{name}: block_size {operand.format.block_size} is no multiple of {spec.lanes} lanes")
     if a.codes.shape[1] != b.codes.shape[1]:

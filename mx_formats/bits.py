@@ -4,7 +4,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 
 def _leading_zeros_ir(typing_context: Any, value: Any) -> Any:
@@ -28,6 +30,32 @@ def _bits_float_ir(typing_context: Any, value: Any) -> Any:
     return types.float32(types.uint32), codegen
 
 
+def _double_bits_ir(typing_context: Any, value: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
+
+
+def _largest_pattern_ir(typing_context: Any, values: Any, row: Any, size: Any) -> Any:
+    if not isinstance(size, types.IntegerLiteral):
+        return None
+    lanes = size.literal_value
+
+    def codegen(context, builder, signature, arguments):
+        array = make_array(signature.args[0])(context, builder, arguments[0])
+        vector = ir.VectorType(ir.IntType(32), lanes)
+        first = builder.gep(array.data, [builder.mul(arguments[1], ir.Constant(arguments[1].type, lanes))])
+        loaded = builder.load(builder.bitcast(first, vector.as_pointer()))
+        loaded.align = 4
+        magnitudes = builder.and_(loaded, ir.Constant(vector, [0x7FFFFFFF] * lanes))
+        signature_ir = ir.FunctionType(ir.IntType(32), [vector])
+        reduce = cgutils.get_or_insert_function(builder.module, signature_ir, f"llvm.vector.reduce.umax.v{lanes}i32")
+        return builder.call(reduce, [magnitudes])
+
+    return types.uint32(types.Array(types.float32, 2, "C"), types.intp, size), codegen
+
+
 # Numba widens int32 arithmetic to int64, and LLVM then shifts half as many lanes; these stay in 32 bits.
 def _shift_floor_ir(typing_context: Any, value: Any, shift: Any) -> Any:
     def codegen(context, builder, signature, arguments):
@@ -35,6 +63,20 @@ def _shift_floor_ir(typing_context: Any, value: Any, shift: Any) -> Any:
         return builder.ashr(value, _at_most_31(builder, shift))
 
     return types.int32(types.int32, types.int32), codegen
+
+
+def _shift_left_ir(typing_context: Any, value: Any, shift: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.shl(*arguments)
+
+    return types.uint32(types.uint32, types.uint32), codegen
+
+
+def _shift_right_ir(typing_context: Any, value: Any, shift: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.lshr(*arguments)
+
+    return types.uint32(types.uint32, types.uint32), codegen
 
 
 def _shift_toward_zero_ir(typing_context: Any, value: Any, shift: Any) -> Any:
@@ -67,3 +109,18 @@ shift_floor: Any = intrinsic(_shift_floor_ir)
 
 shift_toward_zero: Any = intrinsic(_shift_toward_zero_ir)
 """value * 2**-shift with the magnitude cut off, both int32, shift >= 0."""
+
+shift_left: Any = intrinsic(_shift_left_ir)
+"""value << shift, both uint32, shift < 32."""
+
+shift_right: Any = intrinsic(_shift_right_ir)
+"""value >> shift, both uint32, shift < 32."""
+
+double_bits: Any = intrinsic(_double_bits_ir)
+"""Bit pattern of a float64, as int64."""
+
+largest_pattern: Any = intrinsic(prefer_literal=True)(_largest_pattern_ir)
+"""Largest pattern without its sign in values[row, :size] of float32[n, size], C order; `size` a constant.
+
+Numba does not vectorise a maximum over so few; this is one vector load and a reduction.
+"""

@@ -76,6 +76,22 @@ class ElementFormat:
         return self.max_significand * 2.0 ** (self.emax - self.mantissa_bits)
 
     @property
+    def largest_code(self) -> int:
+        """Code of the largest finite number."""
+        fields = 0 if self.is_integer else (self.emax - self.emin) << self.mantissa_bits
+        return fields + self.max_significand
+
+    @property
+    def nan_code(self) -> int | None:
+        """The NaN that conversion produces, all bits but the sign set; None if the format has none."""
+        return None if self.nan is NanCodes.NONE else (1 << (self.bits - 1)) - 1
+
+    @property
+    def code_dtype(self) -> np.dtype:
+        """Smallest unsigned dtype that holds a code."""
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16 if self.bits <= 16 else np.uint32)
+
+    @property
     def _top_field_special(self) -> bool:
         return self.infinity or self.nan is NanCodes.IEEE
 
@@ -150,24 +166,30 @@ def check_codes(codes: np.ndarray, element: ElementFormat) -> np.ndarray:
     codes = np.asarray(codes)
     if codes.dtype.kind != "u":
         raise ValueError(f"codes: dtype is {codes.dtype}, must be an unsigned integer for {element.name}")
-    if codes.size and int(codes.max()) >> element.bits:
+    if codes.dtype.itemsize * 8 > element.bits and codes.size and int(codes.max()) >> element.bits:
         worst = int(codes.max())
         raise ValueError(f"codes: {worst:#x} does not fit in the {element.bits} bits of {element.name}")
     return codes
 
 
-# OFP8 1.0 and OCP MX 1.0 for the first six; IEEE 754 and vendor documentation for the rest.
+# OFP8 1.0 and OCP MX 1.0 for the first six; arXiv 2510.25602 for the narrower integers; IEEE 754 and vendor
+# documentation for the rest.
 E5M2 = ElementFormat("E5M2", 5, 2, 15, infinity=True, nan=NanCodes.IEEE)
 E4M3 = ElementFormat("E4M3", 4, 3, 7, nan=NanCodes.ALL_ONES)
 E3M2 = ElementFormat("E3M2", 3, 2, 3)
 E2M3 = ElementFormat("E2M3", 2, 3, 1)
 E2M1 = ElementFormat("E2M1", 2, 1, 1)
 INT8 = ElementFormat("INT8", 0, 6, 0)
+INT6 = ElementFormat("INT6", 0, 4, 0)
+INT4 = ElementFormat("INT4", 0, 2, 0)
+INT8_FULL = ElementFormat("INT8_FULL", 0, 6, 0, symmetric=False)
+INT6_FULL = ElementFormat("INT6_FULL", 0, 4, 0, symmetric=False)
+INT4_FULL = ElementFormat("INT4_FULL", 0, 2, 0, symmetric=False)
 FP16 = ElementFormat("FP16", 5, 10, 15, infinity=True, nan=NanCodes.IEEE)
 BF16 = ElementFormat("BF16", 8, 7, 127, infinity=True, nan=NanCodes.IEEE)
 TF32 = ElementFormat("TF32", 8, 10, 127, infinity=True, nan=NanCodes.IEEE)
 FP32 = ElementFormat("FP32", 8, 23, 127, infinity=True, nan=NanCodes.IEEE)
 
-ELEMENTS: dict[str, ElementFormat] = {
-    element.name: element for element in (E5M2, E4M3, E3M2, E2M3, E2M1, INT8, FP16, BF16, TF32, FP32)
-}
+_FLOATS = (E5M2, E4M3, E3M2, E2M3, E2M1, FP16, BF16, TF32, FP32)
+_INTEGERS = (INT8, INT6, INT4, INT8_FULL, INT6_FULL, INT4_FULL)
+ELEMENTS: dict[str, ElementFormat] = {element.name: element for element in (*_FLOATS, *_INTEGERS)}

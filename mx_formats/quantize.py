@@ -1,32 +1,42 @@
-"""Tensors to block formats and back: OCP MX 1.0, section 6.3.
+"""Tensors to block formats and back.
 
-The shared scale is 2**(floor(log2(largest magnitude)) - emax), clamped to the scale format (the rule called FLOOR);
-elements are the values divided by it, rounded to nearest even, saturating. What the standard leaves open is fixed here:
+By default as OCP MX 1.0, section 6.3: the shared scale is 2**(floor(log2(largest magnitude)) - emax), clamped to the
+scale format; elements are the values divided by it, rounded to nearest even, saturating. `Conversion` chooses
+otherwise. What the standard leaves open is fixed here:
 
 * an all-zero block gets the smallest scale, code 0, and zero elements;
-* a largest magnitude too small for the scale's range gets code 0 as well;
-* a block that holds a NaN or an infinity is NaN as a whole: scale code 255, element codes 0;
-* an element times its scale beyond float32's range dequantises to infinity.
+* a largest magnitude too small for the scale's range gets code 0 as well, one too large the largest scale;
+* a block that holds a NaN or an infinity is NaN as a whole: NaN scale, element codes 0;
+* a partial block counts as if zeros filled it;
+* dequantised values are float32, rounded to nearest even where float32 does not hold the product, infinite beyond it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
-from mx_formats.bits import bits_float, float_bits
+from mx_formats import fast_kernel
 from mx_formats.block import BlockFormat
+from mx_formats.conversion import OCP, Conversion, Specials
 from mx_formats.element import check_codes, decode_to_float
-from mx_formats.encode import INFINITY_BITS, Rule, code_dtype, encode_run, rule_of
+from mx_formats.general_kernel import dequantize_blocks, plan_of, quantize_blocks, tables_of
+from mx_formats.layout import (
+    axis_from_end,
+    check_whole_blocks,
+    from_blocks,
+    scale_shape,
+    scales_from_blocks,
+    scales_to_blocks,
+    to_blocks,
+)
+from mx_formats.scale import decode_scale
 
 if TYPE_CHECKING:
     import torch
-
-_u32 = np.uint32
-_MAGNITUDE = _u32(0x7FFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -34,83 +44,175 @@ class Quantized:
     """A tensor in a block format.
 
     Attributes:
-        codes: uint8 element codes, right aligned, of the tensor's shape.
-        scales: uint8 scale codes; as `codes`, with `axis` shorter by the block size.
+        codes: element codes, right aligned, of the tensor's shape; uint8, or uint16 and uint32 for wider elements.
+        scales: scale codes, uint8 or uint32; as `codes`, with the axes that blocks run along shorter by the block.
         format: of the blocks.
         axis: the axis that blocks run along, counted from the end (negative).
+        tensor_scale: a further factor of all values, exact in float32; 1 for formats without one.
     """
 
     codes: np.ndarray
     scales: np.ndarray
     format: BlockFormat
     axis: int = -1
+    tensor_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not -self.codes.ndim <= self.axis < 0:
             raise ValueError(f"Quantized.axis: got {self.axis}, legal {-self.codes.ndim}..-1")
-        expected = list(self.codes.shape)
-        expected[self.axis] = blocks_along(self.codes.shape[self.axis], self.format)
-        if self.scales.shape != tuple(expected):
-            raise ValueError(f"Quantized.scales: shape is {self.scales.shape}, must be {tuple(expected)}")
+        expected = scale_shape(self.codes.shape, self.format, self.axis)
+        if self.scales.shape != expected:
+            raise ValueError(f"Quantized.scales: shape is {self.scales.shape}, must be {expected}")
+        if self.scales.dtype != self.format.scale.code_dtype:
+            raise ValueError(f"Quantized.scales: dtype is {self.scales.dtype}, must be {self.format.scale.code_dtype}")
         check_codes(self.codes, self.format.element)
+        check_tensor_scale(self.tensor_scale, self.format)
 
 
-def blocks_along(length: int, block_format: BlockFormat) -> int:
-    """Blocks in an axis of `length`; ValueError if the block size does not divide it."""
-    size = block_format.block_size
-    if length % size:
-        raise ValueError(f"block_size: {size} does not divide the axis of length {length}; pad it to a multiple")
-    return length // size
+def check_tensor_scale(tensor_scale: float, block_format: BlockFormat) -> None:
+    """ValueError for a factor that is not a positive finite float32, or that the format does not have."""
+    if not (tensor_scale > 0 and math.isfinite(tensor_scale) and float(np.float32(tensor_scale)) == tensor_scale):
+        raise ValueError(f"tensor_scale: got {tensor_scale}, must be positive, finite and exact in float32")
+    if tensor_scale != 1 and not block_format.tensor_scale:
+        raise ValueError(f"tensor_scale: got {tensor_scale}, must be 1 for {block_format.name}, which has none")
 
 
-def quantize(x: np.ndarray | torch.Tensor, block_format: BlockFormat, axis: int = -1) -> Quantized:
-    """Convert a tensor to a block format, blocks running along `axis`.
+def quantize(
+    x: np.ndarray | torch.Tensor,
+    block_format: BlockFormat,
+    axis: int = -1,
+    conversion: Conversion = OCP,
+    *,
+    partial_blocks: bool = False,
+    tensor_scale: float | None = None,
+    out: Quantized | None = None,
+) -> Quantized:
+    """Convert a tensor to a block format.
 
     Args:
         x: float32, float16 or bfloat16 (all exact in float32), NumPy or a CPU torch tensor, any shape.
-        block_format: the target; its element has 8 bits or fewer.
-        axis: the axis to cut into blocks.
+        block_format: the target.
+        axis: the axis to cut into blocks; -1 for tiles, which lie in the last two.
+        conversion: scale rule, rounding, overflow, NaN and infinity.
+        partial_blocks: allow lengths that the block size does not divide.
+        tensor_scale: for formats with one; None takes `tensor_scale_of(x, block_format)`.
+        out: a result to overwrite, of the same shape, format and axis.
 
     Raises:
-        ValueError: the block size does not divide the axis, or a dtype without a rule (a float64 would be rounded
-            twice).
+        ValueError: the block size does not divide the axis, a dtype without a rule (a float64 would be rounded
+            twice), or a choice that the format does not have.
     """
     values = as_float32(x)
-    if not -values.ndim <= axis < values.ndim:
-        raise ValueError(f"axis: got {axis}, legal {-values.ndim}..{values.ndim - 1}")
-    if block_format.element.bits > 8:
-        raise ValueError(f"block_format.element: {block_format.element.name} has over 8 bits, legal 8 or fewer")
-    last = np.ascontiguousarray(np.moveaxis(values, axis, -1))
-    blocks = blocks_along(last.shape[-1], block_format)
-    codes = np.empty(last.shape, code_dtype(block_format.element))
-    scales = np.empty((*last.shape[:-1], blocks), np.uint8)
-    scale = block_format.scale
-    limits = (block_format.element.emax, scale.nan - 1, scale.nan, scale.bias)
-    rows = (-1, block_format.block_size)
-    _quantize(last.reshape(rows), codes.reshape(rows), scales.reshape(-1), rule_of(block_format.element), limits)
-    codes, scales = (np.ascontiguousarray(np.moveaxis(part, -1, axis)) for part in (codes, scales))
-    return Quantized(codes, scales, block_format, axis if axis < 0 else axis - values.ndim)
+    axis = axis_from_end(values.shape, block_format, axis)
+    if not partial_blocks:
+        check_whole_blocks(values.shape, block_format, axis)
+    if conversion.specials is Specials.REJECT and not np.isfinite(values).all():
+        where = tuple(int(index) for index in np.argwhere(~np.isfinite(values))[0])
+        raise ValueError(f"x: {values[where]} at {where}, must be finite under Specials.REJECT")
+    if tensor_scale is None:
+        tensor_scale = tensor_scale_of(values, block_format) if block_format.tensor_scale else 1.0
+    check_tensor_scale(tensor_scale, block_format)
+    blocks = to_blocks(values, block_format, axis)
+    straight = blocks.size == values.size and axis == -1 and block_format.rows == 1
+    if out is not None:
+        _check_out(out, values.shape, block_format, axis)
+    if out is not None and straight:
+        codes, scales = out.codes.reshape(blocks.shape), out.scales.reshape(-1)
+    else:
+        codes = np.empty(blocks.shape, block_format.element.code_dtype)
+        scales = np.empty(len(blocks), block_format.scale.code_dtype)
+    _quantize_blocks(blocks, codes, scales, block_format, conversion, tensor_scale)
+    codes = from_blocks(codes, values.shape, block_format, axis)
+    scales = scales_from_blocks(scales, values.shape, block_format, axis)
+    if out is not None and not straight:
+        out.codes[...], out.scales[...] = codes, scales
+        codes, scales = out.codes, out.scales
+    return Quantized(codes, scales, block_format, axis, tensor_scale)
 
 
-def dequantize(quantized: Quantized) -> np.ndarray:
-    """Values of a block tensor: float32, exact but for overflow to infinity; blocks with a NaN scale are NaN."""
-    block_format = quantized.format
-    codes = np.ascontiguousarray(np.moveaxis(quantized.codes, quantized.axis, -1))
-    scales = np.ascontiguousarray(np.moveaxis(quantized.scales, quantized.axis, -1))
-    out = np.empty(codes.shape, np.float32)
-    every_code = np.arange(1 << block_format.element.bits, dtype=np.uint8)
-    table = decode_to_float(every_code, block_format.element).astype(np.float32)
-    rows = (-1, block_format.block_size)
-    _dequantize(codes.reshape(rows), scales.reshape(-1), out.reshape(rows), table, scale_values(block_format))
-    return np.ascontiguousarray(np.moveaxis(out, -1, quantized.axis))
+def dequantize(quantized: Quantized, out: np.ndarray | None = None) -> np.ndarray:
+    """Values of a block tensor: float32, nearest even; blocks with a NaN scale are NaN.
+
+    Args:
+        quantized: the tensor.
+        out: float32 of its shape in C order, to overwrite.
+
+    Raises:
+        ValueError: `out` does not fit.
+    """
+    block_format, axis, shape = quantized.format, quantized.axis, quantized.codes.shape
+    if out is not None and (out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous):
+        raise ValueError(f"out: is {out.dtype} of {out.shape}, must be float32 of {shape} in C order")
+    codes = to_blocks(quantized.codes, block_format, axis)
+    scales = scales_to_blocks(quantized.scales, axis)
+    straight = out is not None and codes.size == quantized.codes.size and axis == -1 and block_format.rows == 1
+    values = out.reshape(codes.shape) if straight and out is not None else np.empty(codes.shape, np.float32)
+    _dequantize_blocks(codes, scales, values, block_format, quantized.tensor_scale)
+    if straight and out is not None:
+        return out
+    values = from_blocks(values, shape, block_format, axis)
+    if out is None:
+        return values
+    out[...] = values
+    return out
 
 
-def scale_values(block_format: BlockFormat) -> np.ndarray:
-    """float32 value of every scale code."""
-    scale = block_format.scale
-    values = np.ldexp(1.0, np.arange(1 << scale.bits) - scale.bias)
-    values[scale.nan] = np.nan
-    return values.astype(np.float32)
+def round_trip(
+    x: np.ndarray | torch.Tensor,
+    block_format: BlockFormat,
+    axis: int = -1,
+    conversion: Conversion = OCP,
+    *,
+    partial_blocks: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """`dequantize(quantize(...))`, in one pass where there is a kernel for it: what a format does to a tensor.
+
+    Args:
+        x: as for `quantize`.
+        block_format: as there.
+        axis: as there.
+        conversion: as there.
+        partial_blocks: as there.
+        out: float32 of the shape of `x` in C order, to overwrite.
+
+    Returns:
+        float32 of the shape of `x`.
+    """
+    values = as_float32(x)
+    axis = axis_from_end(values.shape, block_format, axis)
+    if block_format.rows > 1 or not fast_kernel.encodes_fast(block_format, conversion):
+        return dequantize(quantize(values, block_format, axis, conversion, partial_blocks=partial_blocks), out)
+    if out is not None and (out.shape != values.shape or out.dtype != np.float32 or not out.flags.c_contiguous):
+        raise ValueError(f"out: is {out.dtype} of {out.shape}, must be float32 of {values.shape} in C order")
+    if not partial_blocks:
+        check_whole_blocks(values.shape, block_format, axis)
+    blocks = to_blocks(values, block_format, axis)
+    straight = blocks.size == values.size and axis == -1
+    result = out.reshape(blocks.shape) if out is not None and straight else np.empty(blocks.shape, np.float32)
+    constants = fast_kernel.constants_of(block_format.element)
+    scale_constants = fast_kernel.scale_constants_of(block_format, conversion)
+    fast_kernel.round_tripper(block_format.block_size)(blocks, result, constants, scale_constants)
+    result = from_blocks(result, values.shape, block_format, axis)
+    if out is None:
+        return result
+    if not straight:
+        out[...] = result
+    return out
+
+
+def tensor_scale_of(x: np.ndarray | torch.Tensor, block_format: BlockFormat) -> float:
+    """Largest finite magnitude / (largest element * largest scale), rounded to float32; 1 for an all-zero tensor.
+
+    The smallest positive float32 where that would round to zero.
+    """
+    magnitudes = np.abs(as_float32(x))
+    finite = magnitudes[np.isfinite(magnitudes)]
+    largest = float(finite.max()) if finite.size else 0.0
+    if largest == 0:
+        return 1.0
+    scale = np.float32(largest / (block_format.element.max_value * block_format.scale.max_value))
+    return float(max(scale, np.finfo(np.float32).smallest_subnormal))
 
 
 def as_float32(x: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -126,34 +228,40 @@ def as_float32(x: np.ndarray | torch.Tensor) -> np.ndarray:
     return x.astype(np.float32, copy=False)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _quantize(values, codes, scales, rule: Rule, limits):
-    emax, highest, nan, bias = limits
-    for block in range(len(scales)):
-        largest = _largest_magnitude(values[block])
-        if largest >= INFINITY_BITS:
-            scales[block] = nan
-            codes[block] = 0
-            continue
-        code = min(max(np.int64(largest >> _u32(23)) - emax, 0), highest)
-        scales[block] = code
-        # 2**(bias - code), as a float32 pattern; the subnormal 2**-127 ends the range.
-        field = 127 + bias - code
-        factor = bits_float(_u32(field << 23) if field > 0 else _u32(0x400000))
-        encode_run(values[block], codes[block], factor, rule)
+def _check_out(out: Quantized, shape: tuple[int, ...], block_format: BlockFormat, axis: int) -> None:
+    if out.codes.shape != shape or out.format != block_format or out.axis != axis:
+        raise ValueError(
+            f"out: is {out.codes.shape} of {out.format.name} along {out.axis}, must be {shape} of {block_format.name} "
+            f"along {axis}"
+        )
+    if not (out.codes.flags.c_contiguous and out.scales.flags.c_contiguous):
+        raise ValueError("out: is not in C order, must be")
 
 
-@njit(inline="always")
-def _largest_magnitude(values):
-    largest = _u32(0)
-    for i in range(len(values)):
-        largest = max(largest, _u32(float_bits(values[i]) & _MAGNITUDE))
-    return largest
+def _quantize_blocks(blocks, codes, scales, block_format: BlockFormat, conversion: Conversion, tensor_scale) -> None:
+    if fast_kernel.encodes_fast(block_format, conversion):
+        kernel = fast_kernel.quantizer(block_format.block_size)
+        constants = fast_kernel.constants_of(block_format.element)
+        kernel(blocks, codes, scales, constants, fast_kernel.scale_constants_of(block_format, conversion))
+        return
+    plan = plan_of(block_format, conversion, tensor_scale)
+    failed = quantize_blocks(blocks, codes, scales, plan, *tables_of(block_format))
+    if failed >= 0:
+        raise ValueError(
+            f"x: block {failed} holds a NaN, which has no code in {block_format.element.name}; "
+            "legal with Specials.NAN_BLOCK"
+        )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _dequantize(codes, scales, out, table, scale_table):
-    for block in range(len(scales)):
-        scale = scale_table[scales[block]]
-        for i in range(codes.shape[1]):
-            out[block, i] = table[codes[block, i]] * scale
+def _dequantize_blocks(codes, scales, values, block_format: BlockFormat, tensor_scale: float) -> None:
+    if fast_kernel.decodes_fast(block_format):
+        constants = fast_kernel.constants_of(block_format.element)
+        fast_kernel.dequantizer(block_format.block_size)(codes, scales, values, constants, block_format.scale.nan)
+        return
+    factors = decode_scale(scales, block_format.scale) * tensor_scale
+    _, table = tables_of(block_format)
+    if table.size:
+        dequantize_blocks(codes, factors, values, table)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            values[...] = decode_to_float(codes, block_format.element) * factors[:, None]

@@ -13,12 +13,12 @@ from hw.presets import NVIDIA_F16, NVIDIA_F32, hybrid_mac, tensor_core
 from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Window
 from hw.reference import reference
 from mx_formats import (
-    BLOCK_FORMATS,
     E8M0,
     MXFP4,
     MXFP8_E4M3,
     MXFP8_E5M2,
     MXINT8,
+    OCP_FORMATS,
     BlockFormat,
     Quantized,
     dequantize,
@@ -41,10 +41,10 @@ def by_reference(tree, element_a, a, element_b, b, acc, scales_a=None, scales_b=
     return out
 
 
-@pytest.mark.parametrize("name", BLOCK_FORMATS)
+@pytest.mark.parametrize("name", OCP_FORMATS)
 def test_hybrid_gemm_equals_the_reference(name):
     """Random codes, NaNs and infinities among them, and scales near each other; 70 rows leave a tile part empty."""
-    block_format = BLOCK_FORMATS[name]
+    block_format = OCP_FORMATS[name]
     rng = np.random.default_rng(5)
     a, b = (random_blocks(rng, block_format, rows) for rows in (3, 2))
     tree = hybrid_mac(MacSpec(block_format.element))
@@ -79,7 +79,7 @@ def test_hybrid_is_exact_where_sums_fit(name):
     rng = np.random.default_rng(1)
     x, y = (rng.integers(-3, 4, (8, 64)).astype(np.float32) for _ in range(2))
     x[:, ::32], y[:, ::32] = 3, 3  # one scale for all
-    a, b = (quantize(part, BLOCK_FORMATS[name]) for part in (x, y))
+    a, b = (quantize(part, OCP_FORMATS[name]) for part in (x, y))
     expected = dequantize(a).astype(np.float64) @ dequantize(b).T.astype(np.float64)
     np.testing.assert_array_equal(evaluate_gemm(hybrid_mac(MacSpec(a.format.element)), a, b), expected)
 

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mx_formats.block import BLOCK_FORMATS, MXFP4, MXFP8_E4M3, MXFP8_E5M2, MXINT8, BlockFormat
+from mx_formats.block import BLOCK_FORMATS, MXFP4, MXFP8_E4M3, MXFP8_E5M2, MXINT8, OCP_FORMATS, BlockFormat
 from mx_formats.element import E4M3
 from mx_formats.quantize import Quantized, dequantize, quantize
 from mx_formats.reference import quantize_reference
 from mx_formats.scale import E8M0
 
-FORMATS = pytest.mark.parametrize("block_format", BLOCK_FORMATS.values(), ids=list(BLOCK_FORMATS))
+FORMATS = pytest.mark.parametrize("block_format", OCP_FORMATS.values(), ids=list(OCP_FORMATS))
 OTHER_NAMES = {
     "MXFP8_E4M3": ml_dtypes.float8_e4m3fn,
     "MXFP6_E3M2": ml_dtypes.float6_e3m2fn,
@@ -41,7 +41,7 @@ def test_blocks_equal_the_rational_reference(block_format):
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4),
-    st.sampled_from(list(BLOCK_FORMATS.values())),
+    st.sampled_from(list(OCP_FORMATS.values())),
 )
 def test_any_block_equals_the_rational_reference(values, block_format):
     small = BlockFormat(block_format.element, E8M0, 4)

@@ -5,7 +5,7 @@ import pytest
 
 from hw.mac import MacSpec
 from hw.presets import TENSOR_CORES, hybrid_mac
-from mx_formats.block import BLOCK_FORMATS, MXFP4, MXFP8_E4M3, MXINT8
+from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8, OCP_FORMATS
 from mx_formats.element import FP16
 from mx_formats.quantize import quantize
 from sim.accuracy import evaluate_format, measurable, tree_sums
@@ -13,7 +13,7 @@ from sim.dots import Dots, tensor_core_sums
 from sim.mac_run import mac_vectors
 
 AMPERE = TENSOR_CORES["ampere", FP16]
-FORMATS = tuple(BLOCK_FORMATS.values())
+FORMATS = tuple(OCP_FORMATS.values())
 
 
 def make_dots(a: np.ndarray, b: np.ndarray) -> Dots:
