@@ -18,6 +18,13 @@ from gpu_model.program import Relocation
 EM_CUDA = 190
 SUPPORTED_ARCHES = (75, 80, 86, 89, 90, 120)
 MAX_CUBIN_BYTES = 256 << 20
+# What no GPU exceeds (CUDA C++ Programming Guide, technical specifications), so that a damaged size is noticed.
+MAX_REGISTERS = 256
+MAX_SHARED_BYTES = 228 << 10
+MAX_LOCAL_BYTES = 512 << 10
+MAX_PARAMETER_BYTES = 32764
+MAX_BANK_BYTES = 64 << 10
+_BANKS = 32
 _FORMAT_SIZED = 0x04  # the attribute's 16-bit value is the size of the data that follows
 _ATTRIBUTE_PARAM_CBANK = 0x0A
 _ATTRIBUTE_MIN_STACK = 0x12
@@ -50,6 +57,7 @@ class Cubin:
         constants: constant banks' initial contents.
         global_data: initial contents of the kernel's own global memory.
         relocations: constant-bank words that hold addresses.
+        image: the whole file.
     """
 
     kernel: str
@@ -63,6 +71,7 @@ class Cubin:
     constants: dict[int, bytes] = field(default_factory=dict)
     global_data: bytes = b""
     relocations: tuple[Relocation, ...] = ()
+    image: bytes = field(default=b"", repr=False)
 
 
 def _architecture(elf: ELFFile) -> int:
@@ -114,28 +123,43 @@ def _scalar(attributes: list[tuple[int, bytes]], wanted: int, fmt: str, offset: 
     return default
 
 
-def _constant_banks(elf: ELFFile, kernel: str) -> dict[int, bytes]:
+def _contents(section: Any) -> bytes:
+    """A section's bytes as they lie in the file: never expanded, never past its end."""
+    offset, size = section["sh_offset"], section["sh_size"]
+    if section["sh_type"] == "SHT_NOBITS" or section.compressed:
+        raise CubinError(f"section {section.name} is {'compressed' if section.compressed else 'without contents'}")
+    data = section.stream.getbuffer()[offset : offset + size].tobytes()
+    if len(data) != size:
+        raise CubinError(f"section {section.name} claims {size} bytes at {offset:#x}, the file holds {len(data)}")
+    return data
+
+
+def _constant_banks(sections: list[Any], kernel: str) -> dict[int, bytes]:
     banks = {}
-    for section in elf.iter_sections():
+    for section in sections:
         prefix, _, owner = section.name.removeprefix(".nv.constant").partition(".")
         if section.name.startswith(".nv.constant") and prefix.isdigit() and owner in ("", kernel):
-            banks[int(prefix)] = section.data()
+            data = _contents(section)
+            if int(prefix) >= _BANKS or len(data) > MAX_BANK_BYTES:
+                raise CubinError(
+                    f"constant bank {prefix} of {len(data)} bytes; at most {_BANKS} banks of {MAX_BANK_BYTES} bytes"
+                )
+            banks[int(prefix)] = data
     return banks
 
 
-def _relocations(elf: ELFFile) -> tuple[Relocation, ...]:
+def _relocations(sections: list[Any]) -> tuple[Relocation, ...]:
     """Addresses in constant banks: of the kernel's global data, or of host functions (undefined symbols)."""
     found = []
-    section: Any  # pyelftools types every section as the base class
-    for section in elf.iter_sections():
+    for section in sections:
         bank = section.name.removeprefix(".rel").removeprefix("a").removeprefix(".nv.constant").partition(".")[0]
         if not section.name.startswith(".rel") or ".nv.constant" not in section.name or not bank.isdigit():
             continue
-        symbols: Any = elf.get_section(section["sh_link"])
+        symbols = sections[section["sh_link"]]
         for entry in section.iter_relocations():
             symbol = symbols.get_symbol(entry["r_info_sym"])
             target = None if symbol["st_shndx"] == "SHN_UNDEF" else symbol["st_value"] + _addend(entry)
-            if target is not None and elf.get_section(symbol["st_shndx"]).name != ".nv.global.init":
+            if target is not None and sections[symbol["st_shndx"]].name != ".nv.global.init":
                 raise CubinError(f"constant bank {bank} points at {symbol.name}, which is not initialised global data")
             found.append(Relocation(int(bank), entry["r_offset"], symbol.name, target))
     return tuple(found)
@@ -145,30 +169,29 @@ def _addend(entry: Any) -> int:
     return entry["r_addend"] if entry.is_RELA() else 0
 
 
-def _kernel_sections(elf: ELFFile) -> list[str]:
-    return [section.name[6:] for section in elf.iter_sections() if section.name.startswith(".text.")]
-
-
-def _read(elf: ELFFile) -> Cubin:
+def _read(image: bytes) -> Cubin:
+    elf = ELFFile(io.BytesIO(image))
     if elf.header["e_machine"] not in (EM_CUDA, "EM_CUDA"):
         raise CubinError(f"ELF machine is {elf.header['e_machine']}, expected EM_CUDA (190): not a cubin")
     arch = _architecture(elf)
-    kernels = _kernel_sections(elf)
+    sections: list[Any] = list(elf.iter_sections())  # pyelftools types every section as the base class
+    named = {section.name: section for section in sections}
+    kernels = [section.name[6:] for section in sections if section.name.startswith(".text.")]
     if len(kernels) != 1:
         raise CubinError(f"cubin holds {len(kernels)} kernels ({', '.join(kernels[:4])}), expected exactly one")
     kernel = kernels[0]
-    text = elf.get_section_by_name(f".text.{kernel}")
-    info = elf.get_section_by_name(f".nv.info.{kernel}")
+    text = named.get(f".text.{kernel}")
+    info = named.get(f".nv.info.{kernel}")
     if text is None or info is None:
         raise CubinError(f"cubin has no .nv.info.{kernel} section: parameters of the kernel are unknown")
-    code = text.data()
+    code = _contents(text)
     if not code or len(code) % 16:
         raise CubinError(f"code of kernel {kernel} is {len(code)} bytes, expected a positive multiple of 16")
-    attributes = _attributes(info.data())
-    general = elf.get_section_by_name(".nv.info")
-    resources = _attributes(general.data()) if general else []
-    shared = elf.get_section_by_name(f".nv.shared.{kernel}")
-    return Cubin(
+    attributes = _attributes(_contents(info))
+    general = named.get(".nv.info")
+    resources = _attributes(_contents(general)) if general else []
+    shared = named.get(f".nv.shared.{kernel}")
+    cubin = Cubin(
         kernel=kernel,
         arch=arch,
         code=code,
@@ -177,10 +200,37 @@ def _read(elf: ELFFile) -> Cubin:
         parameters=_parameters(attributes),
         shared_bytes=shared.header["sh_size"] if shared else 0,
         local_bytes=_scalar(resources, _ATTRIBUTE_MIN_STACK, "<I", 4, 0),
-        constants=_constant_banks(elf, kernel),
-        global_data=data.data() if (data := elf.get_section_by_name(".nv.global.init")) else b"",
-        relocations=_relocations(elf),
+        constants=_constant_banks(sections, kernel),
+        global_data=_contents(data) if (data := named.get(".nv.global.init")) else b"",
+        relocations=_relocations(sections),
+        image=image,
     )
+    _check_limits(cubin)
+    return cubin
+
+
+def _check_limits(cubin: Cubin) -> None:
+    """Refuse resources that no GPU has, and relocations outside their bank."""
+    lowest = 0x380 if cubin.arch >= 100 else 0x160  # the driver's part of bank 0 comes first
+    parameter_bytes = max((p.offset + p.size for p in cubin.parameters), default=0)
+    for what, value, low, high in (
+        ("registers", cubin.registers, 0, MAX_REGISTERS),
+        ("bytes of shared memory", cubin.shared_bytes, 0, MAX_SHARED_BYTES),
+        ("bytes of stack", cubin.local_bytes, 0, MAX_LOCAL_BYTES),
+        ("bytes of parameters", parameter_bytes, 0, MAX_PARAMETER_BYTES),
+        ("as offset of the parameters", cubin.parameter_base, lowest, MAX_BANK_BYTES - MAX_PARAMETER_BYTES),
+    ):
+        if not low <= value <= high:
+            raise CubinError(f"kernel {cubin.kernel}: {value} {what}, expected {low} to {high}")
+    for relocation in cubin.relocations:
+        # Bank 0 grows to hold the parameters; the others are as long as the file says.
+        bank = len(cubin.constants.get(relocation.bank, b""))
+        inside = relocation.target is None or 0 <= relocation.target <= len(cubin.global_data)
+        if relocation.offset + 8 > bank or not inside:
+            raise CubinError(
+                f"kernel {cubin.kernel}: address of {relocation.symbol} at byte {relocation.offset} of constant bank "
+                f"{relocation.bank} ({bank} bytes) points outside the kernel's data or lies outside the bank"
+            )
 
 
 def read_cubin(image: bytes) -> Cubin:
@@ -192,9 +242,10 @@ def read_cubin(image: bytes) -> Cubin:
     if len(image) > MAX_CUBIN_BYTES:
         raise CubinError(f"cubin is {len(image)} bytes, at most {MAX_CUBIN_BYTES} are accepted")
     try:
-        return _read(ELFFile(io.BytesIO(image)))
+        return _read(image)
     except CubinError:
         raise
     except (ELFError, ConstructError, struct.error, UnicodeDecodeError, KeyError, IndexError,
-            ValueError, AttributeError, TypeError, OverflowError, MemoryError, RecursionError) as error:  # fmt: skip
+            ValueError, AttributeError, TypeError, ArithmeticError, MemoryError, RecursionError,
+            AssertionError) as error:  # fmt: skip
         raise CubinError(f"cubin is corrupt or truncated: {error or type(error).__name__}") from error

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from gpu_model.errors import LaunchError
 from gpu_model.execute import Dots, Machine, execute, execute_traced
 from gpu_model.launch import Launch
+from gpu_model.recorder import LaunchRecorder
 from hw.gpu_spec import GpuSpec, load_gpu
 
 # Triton keeps compiled kernels, and their launchers, by device number: each virtual GPU has its own.
@@ -59,6 +60,8 @@ class VirtualGPU:
         dots: keep the operands of the first this many tensor instructions of each launch.
         events: keep the first this many issue events of each SM in a launch's timing.
         on_launch: called with each `LaunchRecord`.
+        recorder: saves each launch to a file, with its outputs.
+        max_instructions: warp-instructions after which a launch is given up; None for no limit.
         cuda: make torch's CUDA names mean this GPU while it is in use; see `gpu_model.cuda_names`. A launch may then
             not mix tensors on cuda with others on the CPU.
         host_tensors: kernels take CPU tensors; a real GPU's do not. Can be False only with `cuda`.
@@ -76,6 +79,8 @@ class VirtualGPU:
         dots: int = 0,
         events: int = 0,
         on_launch: Callable[[LaunchRecord], None] | None = None,
+        recorder: LaunchRecorder | None = None,
+        max_instructions: int | None = None,
         cuda: bool = False,
         host_tensors: bool = True,
         overrides: dict[str, Any] | None = None,
@@ -84,6 +89,7 @@ class VirtualGPU:
             raise ValueError("host_tensors=False needs cuda=True: without CUDA's names every tensor is a CPU tensor")
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
         self.timing, self.dots, self.events, self.on_launch = timing, dots, events, on_launch
+        self.recorder, self.max_instructions = recorder, max_instructions
         self.cuda, self.host_tensors = cuda, host_tensors
         self.number = next(_numbers)
         self.launches: list[LaunchRecord] = []
@@ -134,7 +140,16 @@ class VirtualGPU:
             MemoryFault, ExecutionError: the kernel went wrong; see `gpu_model.execute`.
         """
         self._check(launch)
-        machine = Machine(launch, trace=self.timing, dots=self.dots)
+        with self.recorder.recording(launch) if self.recorder else nullcontext():
+            record = self._execute(launch)
+        # What is remembered lets go of the tensors; a callback sees the launch whole.
+        self.launches.append(dataclasses.replace(record, launch=dataclasses.replace(launch, keep=())))
+        if self.on_launch is not None:
+            self.on_launch(record)
+        return record
+
+    def _execute(self, launch: Launch) -> LaunchRecord:
+        machine = Machine(launch, trace=self.timing, dots=self.dots, max_instructions=self.max_instructions)
         timing = None
         if self.timing:
             from gpu_model.timing import time_launch
@@ -153,15 +168,10 @@ class VirtualGPU:
             self.seconds += timing.microseconds * 1e-6
         else:
             execute(machine)
-        record = LaunchRecord(
+        return LaunchRecord(
             launch.program.name, launch.grid, launch.threads, launch.shared_bytes, launch.program.registers,
             machine.instructions, timing, machine.dots, launch,
         )  # fmt: skip
-        # What is remembered lets go of the tensors; a callback sees the launch whole.
-        self.launches.append(dataclasses.replace(record, launch=dataclasses.replace(launch, keep=())))
-        if self.on_launch is not None:
-            self.on_launch(record)
-        return record
 
     def _check(self, launch: Launch) -> None:
         program, limits = launch.program, self.spec.limits

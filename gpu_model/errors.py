@@ -25,6 +25,14 @@ class HostTensorError(LaunchError, ValueError):
     """A kernel argument in memory that a GPU cannot reach; a ValueError, as Triton's own launcher raises."""
 
 
+class LaunchFileError(GpuError):
+    """A launch file that cannot be read, trusted or written."""
+
+
+class CaptureError(GpuError):
+    """Launches of a real GPU were asked for where there is none."""
+
+
 class MemoryFault(GpuError):
     """A load or store outside the launch's memory, or misaligned."""
 

@@ -48,19 +48,30 @@ class Machine:
         trace: yield each block's trace.
         dots: how many tensor instructions to keep the operands of.
         threads: worker threads, default all cores.
+        max_instructions: warp-instructions that the launch may take; None for no limit.
 
     Raises:
         UnsupportedInstruction: before anything runs.
         LaunchError: an impossible grid or block.
     """
 
-    def __init__(self, launch: Launch, *, trace: bool = False, dots: int = 0, threads: int | None = None):
+    def __init__(
+        self,
+        launch: Launch,
+        *,
+        trace: bool = False,
+        dots: int = 0,
+        threads: int | None = None,
+        max_instructions: int | None = None,
+    ):
         check_grid(launch.program.name, launch.grid, launch.threads)
         self.launch, self.instructions = launch, 0
         self._code = lower(launch.program)
         self._consts = constant_area(self._code, launch.constant_banks(), launch.program.name)
         self._trace, self._dots_limit, self._dots = trace, dots, []
         self._threads = threads or os.cpu_count() or 1
+        self._limit = max_instructions
+        self._turn = _TURN if max_instructions is None else min(_TURN, max_instructions + 1)
         self._waits = bool(np.isin(launch.program.rows["opcode"], _BLOCKING).any())
 
     def _new_block(self) -> ResidentBlock:
@@ -91,14 +102,22 @@ class Machine:
     def _account(self, result: tuple[BlockTrace | None, np.ndarray, int]) -> BlockTrace | None:
         trace, dots, instructions = result
         self.instructions += instructions
+        self._check_limit(self.instructions)
         if sum(map(len, self._dots)) < self._dots_limit:
             self._dots.append(dots)
         return trace
 
+    def _check_limit(self, instructions: int) -> None:
+        if self._limit is not None and instructions > self._limit:
+            raise ExecutionError(
+                f"kernel {self.launch.program.name} ran more than the {self._limit} warp-instructions it was allowed"
+            )
+
     def _run_whole(self, resident: ResidentBlock, block: int) -> tuple[BlockTrace | None, np.ndarray, int]:
         resident.start(block)
         changes, since = 0, 0
-        while not resident.run(_TURN):
+        while not resident.run(self._turn):
+            self._check_limit(resident.instructions)
             if resident.changes != changes:
                 changes, since = resident.changes, resident.instructions
             elif resident.instructions - since > _ENDLESS:
@@ -140,7 +159,7 @@ class Machine:
         spare: list[ResidentBlock] = []
         resident: deque[ResidentBlock] = deque()
         done: dict[int, tuple[BlockTrace | None, np.ndarray, int]] = {}
-        started, wanted, idle, changes = 0, 0, 0, {}
+        started, wanted, idle, spent, changes = 0, 0, 0, 0, {}
         while wanted < self.launch.blocks:
             # A new block starts only when those before it wait, so that most kernels have one in flight.
             if not resident or (idle and started < self.launch.blocks and len(resident) < _RESIDENT):
@@ -150,7 +169,10 @@ class Machine:
                 resident.appendleft(newcomer)
             current = resident.popleft()
             before = current.instructions
-            if current.run(_TURN):
+            finished = current.run(self._turn)
+            spent += current.instructions - before
+            self._check_limit(spent)
+            if finished:
                 done[current.block] = self._finish(current)
                 spare.append(current)
                 idle = 0

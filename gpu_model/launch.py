@@ -1,9 +1,13 @@
 """One kernel launch as data: code, grid, block, parameters, and the memory it may touch."""
 
+import ctypes
 import dataclasses
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from gpu_model.cubin import Cubin
 from gpu_model.errors import LaunchError
@@ -61,6 +65,23 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Argument:
+    """What a part of the parameter area is.
+
+    Attributes:
+        name: of the kernel's argument.
+        kind: Triton's type, such as `i32`, `*fp32` for a pointer, or `nvTmaDesc` for a tensor map.
+        offset: first byte in the parameter area.
+        size: in bytes.
+    """
+
+    name: str
+    kind: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Launch:
     """A kernel launch, ready to execute.
 
@@ -74,6 +95,8 @@ class Launch:
         keep: objects that own the memory.
         global_address: where the kernel's own global data was put, 0 if it has none.
         parameter_address: where a copy of the parameters lies in global memory, 0 if there is none.
+        cubin: the code image that `program` was decoded from; empty for a program made by hand.
+        arguments: what the parameters are, as far as they are known.
     """
 
     program: Program
@@ -85,6 +108,16 @@ class Launch:
     keep: tuple[Any, ...] = field(default=(), repr=False, compare=False)
     global_address: int = 0
     parameter_address: int = 0
+    cubin: bytes = field(default=b"", repr=False)
+    arguments: tuple[Argument, ...] = ()
+
+    def memory(self) -> list[np.ndarray]:
+        """The bytes of each segment, uint8[size], as they are now; views that live as long as the launch."""
+        pieces = []
+        for segment in self.segments:
+            host = (ctypes.c_uint8 * segment.size).from_address(segment.address + segment.shift)
+            pieces.append(np.ctypeslib.as_array(host))
+        return pieces
 
     @property
     def blocks(self) -> int:
@@ -175,24 +208,29 @@ def pack_value(kind: str, value: Any) -> bytes:
         raise LaunchError(f"argument {value!r} does not fit its type {kind}: {error}") from error
 
 
-def pack_parameters(cubin: Cubin, values: list[bytes]) -> bytes:
-    """Lay out argument bytes as the kernel expects them.
+def pack_parameters(cubin: Cubin, named: Sequence[tuple[str, str, bytes]]) -> tuple[bytes, tuple[Argument, ...]]:
+    """Lay out arguments, given as (name, type, bytes), as the kernel expects them.
+
+    Returns:
+        The parameter area, and where each argument lies in it.
 
     Raises:
         LaunchError: too many or too few arguments, or one of the wrong size.
     """
-    if len(values) != len(cubin.parameters):
+    if len(named) != len(cubin.parameters):
         raise LaunchError(
-            f"kernel {cubin.kernel} takes {len(cubin.parameters)} parameters, the launch gives {len(values)}"
+            f"kernel {cubin.kernel} takes {len(cubin.parameters)} parameters, the launch gives {len(named)}"
         )
     area = bytearray(max((p.offset + p.size for p in cubin.parameters), default=0))
-    for number, (parameter, value) in enumerate(zip(cubin.parameters, values, strict=True)):
+    arguments = []
+    for number, (parameter, (name, kind, value)) in enumerate(zip(cubin.parameters, named, strict=True)):
         if len(value) > parameter.size:
             raise LaunchError(
                 f"kernel {cubin.kernel}, parameter {number}: {len(value)} bytes given, {parameter.size} expected"
             )
         area[parameter.offset : parameter.offset + len(value)] = value
-    return bytes(area)
+        arguments.append(Argument(name, kind, parameter.offset, len(value)))
+    return bytes(area), tuple(arguments)
 
 
 def merge_segments(segments: list[Segment]) -> tuple[Segment, ...]:

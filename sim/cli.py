@@ -33,6 +33,9 @@ app = typer.Typer(cls=_FriendlyGroup, no_args_is_help=True, add_completion=False
 GpuOption = Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")]
 ReportOption = Annotated[Path, typer.Option("--report", help="Folder for the report, tables and timeline.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
+KernelOption = Annotated[str | None, typer.Option(help="Save only kernels of this name, or pattern such as 'add*'.")]
+LimitOption = Annotated[int | None, typer.Option(min=1, help="Save at most this many launches.")]
+MaxBytesOption = Annotated[int, typer.Option(min=1, help="Most memory of one launch file, before and after together.")]
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
@@ -64,16 +67,60 @@ def run(
     script: Annotated[Path, typer.Argument(help="A Triton script, unmodified; what follows it are its arguments.")],
     gpu: GpuOption = "rtx_a6000",
     report: ReportOption = Path("warptree-out"),
+    save_launches: Annotated[Path | None, typer.Option(help="Save launches and their outputs here.")] = None,
+    kernel: KernelOption = None,
+    limit: LimitOption = None,
     json_line: JsonOption = False,
 ) -> None:
     """Run a Triton script on a virtual GPU; write its report."""
+    from sim.capture import SaveLaunches
     from sim.console import Console
     from sim.run import run_and_report
 
-    summary = run_and_report(script, context.args, gpu, report, Console())
+    save = SaveLaunches(save_launches, kernel, limit) if save_launches else None
+    summary = run_and_report(script, context.args, gpu, report, Console(), save=save)
     if json_line:
         typer.echo(json.dumps(summary))
     raise typer.Exit(summary["status"])
+
+
+@app.command(context_settings=PASS_ON)
+def capture(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="A Triton script, unmodified; what follows it are its arguments.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the launch files.")] = Path("launches"),
+    kernel: KernelOption = None,
+    limit: LimitOption = None,
+    max_bytes: MaxBytesOption = 1 << 30,
+) -> None:
+    """Run a Triton script on this machine's NVIDIA GPU; save its launches and the GPU's outputs for `replay`."""
+    from gpu_model.capture import nvidia_gpu
+    from sim.capture import SaveLaunches, capture_script
+    from sim.console import Console
+
+    save = SaveLaunches(output, kernel, limit, max_bytes)
+    raise typer.Exit(capture_script(script, context.args, nvidia_gpu(), save, Console()))
+
+
+@app.command()
+def replay(
+    paths: Annotated[list[Path], typer.Argument(help="Launch files, or folders of them.")],
+    gpu: Annotated[str | None, typer.Option(help="A name from `warptree gpus`, or a TOML file.")] = None,
+    time: Annotated[bool, typer.Option("--time", help="Time the launches too.")] = False,
+    max_bytes: MaxBytesOption = 8 << 30,
+    max_instructions: Annotated[int | None, typer.Option(min=1, help="Give a launch up after so many.")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Run saved launches again and compare their memory bit for bit with what was stored."""
+    from sim.replay import describe, launch_files
+    from sim.replay import replay as replay_one
+
+    differing = 0
+    for path in launch_files(paths):
+        result = replay_one(path, gpu, timing=time, max_bytes=max_bytes, max_instructions=max_instructions)
+        differing += bool(result.differences)
+        typer.echo(json.dumps(result.as_dict()) if json_lines else "\n".join(describe(result)))
+    raise typer.Exit(1 if differing else 0)
 
 
 @app.command(context_settings=PASS_ON)

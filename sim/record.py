@@ -9,6 +9,7 @@ import numpy as np
 from gpu_model import VirtualGPU
 from gpu_model.device import LaunchRecord
 from gpu_model.program import Program
+from gpu_model.recorder import LaunchRecorder
 from hw.gpu_spec import GpuSpec
 from hw.presets import TENSOR_CORES
 from mx_formats.element import BF16, FP16, ElementFormat
@@ -61,10 +62,17 @@ def operand_format(program: Program) -> ElementFormat | None:
     return BF16 if brain.all() else FP16
 
 
-def record(work: Callable[[], Result], gpu: GpuSpec, stage: Stage, *, cuda: bool = False) -> tuple[Result, Recording]:
+def record(
+    work: Callable[[], Result],
+    gpu: GpuSpec,
+    stage: Stage,
+    *,
+    cuda: bool = False,
+    recorder: LaunchRecorder | None = None,
+) -> tuple[Result, Recording]:
     """Call `work` with `gpu` as Triton's device; every launch in it is executed and timed.
 
-    With `cuda`, torch's CUDA names mean that GPU too.
+    With `cuda`, torch's CUDA names mean that GPU too; with a recorder, launches are saved to files.
 
     Raises:
         GpuError: a launch that cannot run or goes wrong.
@@ -75,6 +83,8 @@ def record(work: Callable[[], Result], gpu: GpuSpec, stage: Stage, *, cuda: bool
         recording.add(launch, gpu)
         stage.say(f"launch {len(recording.launches)}, {launch.kernel}, {launch.timing.cycles:,} cycles")
 
-    with VirtualGPU(gpu, timing=True, dots=HMMA_PER_RUN, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda):
+    with VirtualGPU(
+        gpu, timing=True, dots=HMMA_PER_RUN, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda, recorder=recorder
+    ):
         result = work()
     return result, recording

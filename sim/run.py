@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpu_model.launch_file import Origin
 from hw.gpu_spec import load_gpu
 from sim.accuracy import evaluate_format
+from sim.capture import SaveLaunches, tell_saved
 from sim.console import Console, plural
 from sim.demo import DESIGN, FORMATS
 from sim.errors import ScriptError
@@ -18,9 +20,12 @@ from sim.script import run_script
 
 
 def run_and_report(
-    script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console
-) -> dict[str, Any]:
+    script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console,
+    *, save: SaveLaunches | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Run `script`, write its report, and return a summary with the script's exit status as `status`.
+
+    With `save`, launches are saved to files with their outputs.
 
     Raises:
         ScriptError: no such script, or one that launched nothing.
@@ -29,9 +34,12 @@ def run_and_report(
     """
     gpu = load_gpu(gpu_name)
     make_folder(folder)
+    recorder = save.recorder(Origin(kind="simulated", gpu=gpu.name)) if save else None
     with console.stage("run", live=False) as stage:
-        status, recording = record(lambda: run_script(script, arguments), gpu, stage, cuda=True)
+        status, recording = record(lambda: run_script(script, arguments), gpu, stage, cuda=True, recorder=recorder)
         stage.done(f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions")
+    if save and recorder:
+        tell_saved(console, recorder, save.folder)
     if not recording.launches:
         raise ScriptError(f"{script} ended with status {status} without launching a Triton kernel: nothing to report")
     dots = tuple(recording.dots)
@@ -56,4 +64,5 @@ def run_and_report(
         "ipc": run.ipc,
         "qsnr_db": {a.format: a.qsnr_db for a in run.accuracy},
         "report": str(outputs.report.resolve()),
+        "saved_launches": [str(path) for path in recorder.files] if recorder else [],
     }

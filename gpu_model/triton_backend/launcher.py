@@ -1,6 +1,6 @@
 """From Triton's arguments to a `Launch`: the object Triton calls to start a kernel."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 import triton.backends.driver as triton_driver
 from triton.runtime import _allocation
 
+from gpu_model.cubin import Cubin
 from gpu_model.cuda_names.places import Place, place_of
 from gpu_model.errors import HostTensorError, LaunchError
 from gpu_model.launch import Launch, Segment, merge_segments, pack_parameters, pack_value
@@ -82,19 +83,96 @@ def _tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield from _tensors(f"{name}[{index}]", part)
 
 
-def _pointer(value: Any, name: str, segments: list[Segment]) -> int:
-    """Address of a pointer argument; the memory behind it joins the launch's segments."""
-    if value is None:
-        return 0
-    tensor = getattr(value, "base", value)  # triton.reinterpret wraps a tensor
-    if isinstance(tensor, torch.Tensor):
-        segments.append(_tensor_segment(tensor, name))
-        return value.data_ptr()
-    if isinstance(value, int):
-        return value
-    if hasattr(value, "data_ptr"):
-        return int(value.data_ptr())
-    raise LaunchError(f"argument {name} is {type(value).__name__}, expected a torch tensor or an address")
+class LaunchBuilder:
+    """Makes launches of one compiled kernel from the arguments that Triton passes.
+
+    Args:
+        src: what was compiled, for its signature.
+        metadata: Triton's, of the compiled kernel.
+        place: the segment of a tensor argument, given the tensor and the argument's name.
+
+    Attributes:
+        scratch: addresses of the scratch memory of the last launch made.
+
+    Raises:
+        LaunchError: a kernel of clusters.
+    """
+
+    def __init__(self, src: Any, metadata: Any, place: Callable[[torch.Tensor, str], Segment] = _tensor_segment):
+        self._metadata, self._place = metadata, place
+        self.types, self.names = list(src.signature.values()), list(src.signature)
+        self.scratch: set[int] = set()
+        if getattr(metadata, "num_ctas", 1) != 1:
+            raise LaunchError(f"kernel {metadata.name}: num_ctas={metadata.num_ctas}, only 1 is supported")
+
+    def __call__(self, grid: tuple[int, int, int], function: tuple[Program, Cubin], arguments: Any) -> Launch:
+        """The launch as data.
+
+        Raises:
+            LaunchError: an argument that the kernel cannot take, named.
+        """
+        program, cubin = function
+        segments: list[Segment] = []
+        named: list[tuple[str, str, bytes]] = []
+        descriptors = iter(getattr(self._metadata, "tensordesc_meta", None) or ())
+        for kind, value, name in _flatten(self.types, arguments, self.names, descriptors):
+            if kind == "nvTmaDesc":
+                segments.append(self._place(value[1], name))
+                named.append((name, kind, value[0]))
+            else:
+                value = self._pointer(value, name, segments) if kind.startswith("*") else value
+                named.append((name, kind, pack_value(kind, value)))
+        buffers = [self._scratch(kind, grid) for kind in ("global", "profile")]
+        self.scratch.clear()
+        for kind, buffer in zip(("global", "profile"), buffers, strict=True):
+            name = f"{kind} scratch"
+            pieces: list[Segment] = []
+            named.append((name, "*i8", pack_value("*i8", self._pointer(buffer, name, pieces))))
+            self.scratch.update(piece.address for piece in pieces)
+            segments += pieces
+        own = np.frombuffer(program.global_data, np.uint8).copy()
+        address = own.ctypes.data if len(own) else 0
+        segments.append(Segment("the kernel's own data", address, len(own)))
+        parameters, described = pack_parameters(cubin, named)
+        visible = np.frombuffer(parameters, np.uint8).copy()
+        segments.append(Segment("the kernel's parameters", visible.ctypes.data, len(visible)))
+        return Launch(
+            program=program,
+            grid=grid,
+            threads=32 * self._metadata.num_warps,
+            shared_bytes=self._metadata.shared + program.shared_bytes,
+            parameters=parameters,
+            segments=merge_segments(segments),
+            keep=(*arguments, *buffers, own, visible),
+            global_address=address,
+            parameter_address=visible.ctypes.data if len(visible) else 0,
+            cubin=cubin.image,
+            arguments=described,
+        )
+
+    def _pointer(self, value: Any, name: str, segments: list[Segment]) -> int:
+        """Address of a pointer argument; the memory behind it joins the launch's segments."""
+        if value is None:
+            return 0
+        tensor = getattr(value, "base", value)  # triton.reinterpret wraps a tensor
+        if isinstance(tensor, torch.Tensor):
+            segments.append(self._place(tensor, name))
+            return value.data_ptr()
+        if isinstance(value, int):
+            return value
+        if hasattr(value, "data_ptr"):
+            return int(value.data_ptr())
+        raise LaunchError(f"argument {name} is {type(value).__name__}, expected a torch tensor or an address")
+
+    def _scratch(self, kind: str, grid: tuple[int, int, int]) -> Any:
+        """Allocate the scratch memory a kernel asks for; Triton passes two such pointers to every kernel."""
+        size = getattr(self._metadata, f"{kind}_scratch_size", 0)
+        if not size:
+            return None
+        total = size * grid[0] * grid[1] * grid[2]
+        align = getattr(self._metadata, f"{kind}_scratch_align", 1)
+        allocator = _allocation._allocator if kind == "global" else _allocation._profile_allocator
+        return allocator.get()(total, align, 0)
 
 
 def make_launcher(gpu: Any) -> type:
@@ -104,68 +182,20 @@ def make_launcher(gpu: Any) -> type:
         """One compiled kernel's entry, called by Triton for each launch."""
 
         def __init__(self, src: Any, metadata: Any):
-            self.metadata = metadata
-            self.types, self.names = list(src.signature.values()), list(src.signature)
-            if getattr(metadata, "num_ctas", 1) != 1:
-                raise LaunchError(f"kernel {metadata.name}: num_ctas={metadata.num_ctas}, only 1 is supported")
+            self._build = LaunchBuilder(src, metadata)
 
-        def __call__(self, grid_x: int, grid_y: int, grid_z: int, stream: int, function: tuple[Program, Any],
+        def __call__(self, grid_x: int, grid_y: int, grid_z: int, stream: int, function: tuple[Program, Cubin],
                      kernel_metadata: Any, launch_metadata: Any, enter_hook: Any, exit_hook: Any,
                      *arguments: Any) -> None:  # fmt: skip
             """Build the launch and run it on the virtual GPU."""
-            launch = self.launch((grid_x, grid_y, grid_z), function, arguments)
+            launch = self._build((grid_x, grid_y, grid_z), function, arguments)
+            if gpu.cuda:
+                named = zip(self._build.names, arguments, strict=True)
+                _require_reachable(((n, v) for name, value in named for n, v in _tensors(name, value)), gpu)
             if enter_hook is not None:
                 enter_hook(launch_metadata)
             gpu.run(launch)
             if exit_hook is not None:
                 exit_hook(launch_metadata)
-
-        def launch(self, grid: tuple[int, int, int], function: tuple[Program, Any], arguments: Any) -> Launch:
-            """The launch as data."""
-            program, cubin = function
-            segments: list[Segment] = []
-            values = []
-            descriptors = iter(getattr(self.metadata, "tensordesc_meta", None) or ())
-            for kind, value, name in _flatten(self.types, arguments, self.names, descriptors):
-                if kind == "nvTmaDesc":
-                    segments.append(_tensor_segment(value[1], name))
-                    values.append(value[0])
-                elif kind.startswith("*"):
-                    values.append(pack_value(kind, _pointer(value, name, segments)))
-                else:
-                    values.append(pack_value(kind, value))
-            if gpu.cuda:
-                named = zip(self.names, arguments, strict=True)
-                _require_reachable(((n, v) for name, value in named for n, v in _tensors(name, value)), gpu)
-            keep = [self._scratch(kind, grid, values, segments) for kind in ("global", "profile")]
-            own = np.frombuffer(program.global_data, np.uint8).copy()
-            address = own.ctypes.data if len(own) else 0
-            segments.append(Segment("the kernel's own data", address, len(own)))
-            parameters = pack_parameters(cubin, values)
-            visible = np.frombuffer(parameters, np.uint8).copy()
-            segments.append(Segment("the kernel's parameters", visible.ctypes.data, len(visible)))
-            return Launch(
-                program=program,
-                grid=grid,
-                threads=32 * self.metadata.num_warps,
-                shared_bytes=self.metadata.shared + program.shared_bytes,
-                parameters=parameters,
-                segments=merge_segments(segments),
-                keep=(*arguments, *keep, own, visible),
-                global_address=address,
-                parameter_address=visible.ctypes.data if len(visible) else 0,
-            )
-
-        def _scratch(self, kind: str, grid: tuple[int, int, int], values: list[bytes], segments: list[Segment]) -> Any:
-            """Allocate the scratch memory a kernel asks for; Triton passes two such pointers to every kernel."""
-            size = getattr(self.metadata, f"{kind}_scratch_size", 0)
-            buffer = None
-            if size:
-                total = size * grid[0] * grid[1] * grid[2]
-                align = getattr(self.metadata, f"{kind}_scratch_align", 1)
-                allocator = _allocation._allocator if kind == "global" else _allocation._profile_allocator
-                buffer = allocator.get()(total, align, 0)
-            values.append(pack_value("ptr", _pointer(buffer, f"{kind} scratch", segments)))
-            return buffer
 
     return VirtualLauncher

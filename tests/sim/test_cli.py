@@ -17,7 +17,7 @@ runner = CliRunner()
 def test_help_names_every_command() -> None:
     result = runner.invoke(cli.app, ["--help"])
     assert result.exit_code == 0
-    for command in ("demo", "run", "test", "bench", "doctor", "gpus"):
+    for command in ("demo", "run", "capture", "replay", "test", "bench", "doctor", "gpus"):
         assert command in result.output
 
 
