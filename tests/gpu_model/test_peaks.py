@@ -98,7 +98,7 @@ def test_l2(gpu):
     spec = load_gpu(gpu)
     listing = loads("LDG.E.128.STRONG.GPU", "[R2.64]")
     blocks = spec.sm_count * 2
-    timing, spec = run(gpu, listing, blocks=blocks, repeats=24, region=blocks * WARPS * 512 // 4)
+    timing, spec = run(gpu, listing, blocks=blocks, repeats=16, region=blocks * WARPS * 512)
     reached, peak = timing.traffic_bytes["l2_read"] / timing.cycles, spec.memory.l2_bytes_per_cycle
     assert TOLERANCE * peak < reached <= peak
 
