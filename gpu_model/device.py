@@ -59,6 +59,7 @@ class VirtualGPU:
         timing: run the cycle-level core model on each launch.
         dots: keep the operands of the first this many tensor instructions of each launch.
         events: keep the first this many issue events of each SM in a launch's timing.
+        dirty_l2: share of L2 that must be written back before a launch can use it; see `gpu_model.timing.time_launch`.
         on_launch: called with each `LaunchRecord`.
         recorder: saves each launch to a file, with its outputs.
         max_instructions: warp-instructions after which a launch is given up; None for no limit.
@@ -78,6 +79,7 @@ class VirtualGPU:
         timing: bool = False,
         dots: int = 0,
         events: int = 0,
+        dirty_l2: float = 0.0,
         on_launch: Callable[[LaunchRecord], None] | None = None,
         recorder: LaunchRecorder | None = None,
         max_instructions: int | None = None,
@@ -88,7 +90,7 @@ class VirtualGPU:
         if not (cuda or host_tensors):
             raise ValueError("host_tensors=False needs cuda=True: without CUDA's names every tensor is a CPU tensor")
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
-        self.timing, self.dots, self.events, self.on_launch = timing, dots, events, on_launch
+        self.timing, self.dots, self.events, self.dirty_l2, self.on_launch = timing, dots, events, dirty_l2, on_launch
         self.recorder, self.max_instructions = recorder, max_instructions
         self.cuda, self.host_tensors = cuda, host_tensors
         self.number = next(_numbers)
@@ -164,6 +166,7 @@ class VirtualGPU:
                 # Caches are indexed by offsets in named tensors, not by host addresses, which differ from run to run.
                 regions=[(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)],
                 events=self.events,
+                dirty_l2=self.dirty_l2,
             )
             self.seconds += timing.microseconds * 1e-6
         else:

@@ -13,6 +13,7 @@ from gpu_model.core.opcodes import Action, Space
 from gpu_model.core.pool import TracePool, place_regions
 from gpu_model.core.stalls import REASONS, StallReason
 from gpu_model.core.state import (
+    ALL_SECTORS,
     HAZARD,
     L2_LINE,
     LINE,
@@ -122,6 +123,7 @@ def time_launch(
     shared_bytes: int,
     regions: Sequence[tuple[int, int]] = (),
     events: int = 0,
+    dirty_l2: float = 0.0,
     progress: Callable[[int], None] | None = None,
 ) -> Timing:
     """Time a launch on all SMs of a GPU.
@@ -140,6 +142,8 @@ def time_launch(
         regions: (address, bytes) of the launch's global memory. Addresses are moved to fixed bases, so that
             host addresses do not change the result; without regions they are taken as they are.
         events: issues to record per SM.
+        dirty_l2: share of L2's lines that hold other data not yet written to DRAM when the launch begins, as after
+            a benchmark that clears the cache by writing a large buffer.
         progress: called now and then with the cycle reached.
 
     Raises:
@@ -147,10 +151,15 @@ def time_launch(
         LaunchError: a block that does not fit an SM.
         TraceError: a trace that does not fit program or launch.
         ExecutionError: the warps deadlock, or a bound of the model is exceeded.
+        ValueError: `dirty_l2` outside 0 to 1.
     """
+    if not 0 <= dirty_l2 <= 1:
+        raise ValueError(f"dirty_l2 is {dirty_l2}, legal 0 to 1")
     table = lower(program, spec)
     fits = occupancy(spec, block_threads=block_threads, registers=program.registers, shared_bytes=shared_bytes)
     chip, configs = _new_chip(spec, len(program), fits.blocks * shared_bytes, events, check_hazards=False)
+    ways = np.arange(chip.l2.shape[2])
+    chip.l2["dirty"][:, :, np.floor((ways + 1) * dirty_l2) > np.floor(ways * dirty_l2)] = ALL_SECTORS
     pool = TracePool(program, table, traces, place_regions(regions), -(-block_threads // 32))
     records = _run(program, chip, table, pool, fits.blocks, configs, progress)
     working = chip.sms["first_cycle"] >= 0
@@ -196,6 +205,7 @@ def _new_chip(
         l2=np.zeros((config["l2_slices"], config["l2_sets"], config["l2_ways"]), L2_LINE),
         slice_free=np.zeros(config["l2_slices"], np.int64),
         channel_free=np.zeros(config["dram_channels"], np.int64),
+        channel_writes=np.zeros(config["dram_channels"], np.int64),
         l0_ready=np.full((count, SUB_CORES, lines), NEVER),
         l0_used=np.zeros((count, SUB_CORES, lines), np.int64),
         l1i_ready=np.full((count, lines), NEVER),

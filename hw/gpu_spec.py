@@ -189,7 +189,8 @@ class MemorySpec(_Spec):
     l2_bytes_per_cycle: Rate
     dram_channels: Count
     dram_cycles: Cycles
-    dram_bytes_per_cycle: Rate
+    dram_bytes_per_cycle: Rate  # of a stream in one direction
+    dram_turnaround_cycles: Annotated[float, Field(ge=0, le=1000)]  # between a read and a write of a channel
     dram_bytes: Annotated[int, Field(ge=1 << 30, le=1 << 40)]
 
 

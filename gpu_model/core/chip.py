@@ -43,6 +43,7 @@ class Chip(NamedTuple):
     l2: np.ndarray  # L2_LINE[slices, sets, ways]
     slice_free: np.ndarray  # int64[slices], ticks
     channel_free: np.ndarray  # int64[channels], ticks
+    channel_writes: np.ndarray  # int64[channels], 1 if the last transfer was a write
     l0_ready: np.ndarray  # int64[n, 4, lines]
     l0_used: np.ndarray
     l1i_ready: np.ndarray  # int64[n, lines]
@@ -81,9 +82,12 @@ def _count_sectors(mask):
 
 
 @njit(cache=True, nogil=True)
-def _dram(chip, channel, sectors, ticks, config):
+def _dram(chip, channel, sectors, writes, ticks, config):
     """Move sectors on a DRAM channel; returns the ticks it makes the request wait."""
     begins = max(ticks, chip.channel_free[channel])
+    if chip.channel_writes[channel] != writes:
+        chip.channel_writes[channel] = writes
+        begins += config.dram_turnaround_ticks
     chip.channel_free[channel] = begins + sectors * config.dram_sector_ticks
     return begins - ticks
 
@@ -105,7 +109,7 @@ def serve(chip, sm, message, config):
         dirty = _count_sectors(entry.dirty)
         if dirty:
             sm.bytes[DRAM_WRITE] += dirty * _SECTOR_BYTES
-            _dram(chip, channel, dirty, begins, config)
+            _dram(chip, channel, dirty, 1, begins, config)
         entry.tag, entry.valid, entry.dirty = message.line + 1, 0, 0
     entry.used = message.time + 1
     missing = 0 if message.kind == MESSAGE_WRITE else message.sectors & ~entry.valid
@@ -120,7 +124,7 @@ def serve(chip, sm, message, config):
         sm.bytes[L2_HIT] += (sectors - fetched) * _SECTOR_BYTES
         if fetched:
             sm.bytes[DRAM_READ] += fetched * _SECTOR_BYTES
-            waits += _dram(chip, channel, fetched, begins, config)
+            waits += _dram(chip, channel, fetched, 0, begins, config)
             latency += config.dram_cycles
     return message.time + latency + (waits + TICKS - 1) // TICKS
 
@@ -223,6 +227,7 @@ def _borrow_chip(chip):
         borrowed(chip.l2),
         borrowed(chip.slice_free),
         borrowed(chip.channel_free),
+        borrowed(chip.channel_writes),
         borrowed(chip.l0_ready),
         borrowed(chip.l0_used),
         borrowed(chip.l1i_ready),

@@ -30,11 +30,13 @@ _CONFIG_FIELDS = (
     "icache_perfect line_rows l0_sets l0_ways l1_sets l1_ways network_cycles icache_miss_cycles prefetch_lines",
     "constant_perfect constant_sets constant_ways constant_miss constant_hold",
     "perfect_l1 data_sets data_ways l1_bytes_per_cycle",
-    "l2_sets l2_ways l2_slices l2_cycles l2_sector_ticks dram_channels dram_cycles dram_sector_ticks",
+    "l2_sets l2_ways l2_slices l2_cycles l2_sector_ticks dram_channels dram_cycles dram_sector_ticks "
+    "dram_turnaround_ticks",
     "block_launch_cycles log_bound check_hazards",
 )
 CONFIG = np.dtype([(name, "i8") for line in _CONFIG_FIELDS for name in line.split()])
 
+ALL_SECTORS = 0b1111  # of a line, one bit each
 TICKS = 64  # fractions of a cycle in which L2 and DRAM service times are counted
 
 SUB = np.dtype(
@@ -274,6 +276,7 @@ def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_ha
         "dram_channels": memory.dram_channels,
         "dram_cycles": memory.dram_cycles,
         "dram_sector_ticks": round(32 * TICKS * memory.dram_channels / memory.dram_bytes_per_cycle),
+        "dram_turnaround_ticks": round(memory.dram_turnaround_cycles * TICKS),
         "block_launch_cycles": spec.block_launch_cycles,
         "log_bound": log_bound,
         "check_hazards": check_hazards,
