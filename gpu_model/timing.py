@@ -158,8 +158,8 @@ def time_launch(
     table = lower(program, spec)
     fits = occupancy(spec, block_threads=block_threads, registers=program.registers, shared_bytes=shared_bytes)
     chip, configs = _new_chip(spec, len(program), fits.blocks * shared_bytes, events, check_hazards=False)
-    ways = np.arange(chip.l2.shape[2])
-    chip.l2["dirty"][:, :, np.floor((ways + 1) * dirty_l2) > np.floor(ways * dirty_l2)] = ALL_SECTORS
+    place = np.arange(chip.l2.shape[1])[:, None] + np.arange(chip.l2.shape[2])  # spreads the dirty ways over the sets
+    chip.l2["dirty"][:, np.floor((place + 1) * dirty_l2) > np.floor(place * dirty_l2)] = ALL_SECTORS
     pool = TracePool(program, table, traces, place_regions(regions), -(-block_threads // 32))
     records = _run(program, chip, table, pool, fits.blocks, configs, progress)
     working = chip.sms["first_cycle"] >= 0

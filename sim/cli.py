@@ -149,6 +149,42 @@ def bench(
 
 
 @app.command()
+def validate(
+    gpu: Annotated[str | None, typer.Option("--gpu", help="Only what was measured on this GPU.")] = None,
+    suite: Annotated[str | None, typer.Option("--suite", help="Only this suite.")] = None,
+    case: Annotated[str, typer.Option("--case", help="Only cases with this in their name.")] = "",
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="A data file; all that come with us if absent.")
+    ] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Compare simulated with measured times: error per case, per suite, and the mean."""
+    from sim.validate import DATA, compare, frame, load_references, mean_errors
+
+    chosen = [
+        reference
+        for reference in load_references(data or sorted(DATA.glob("*.csv")))
+        if gpu in (None, reference.gpu) and suite in (None, reference.suite) and case in reference.case
+    ]
+    if not chosen:
+        raise SimError("no measured value matches; without options all that there are are compared")
+    done = []
+    for comparison in compare(chosen):
+        done.append(comparison)
+        r = comparison.reference
+        line = f"{r.gpu:<12} {r.case:<58} {r.value:>10.2f} {comparison.simulated:>10.2f} {r.unit:<6} "
+        typer.echo(f"{line}{comparison.error_percent:+7.1f} %", err=json_lines)
+    table = frame(done)
+    means = mean_errors(table)
+    if json_lines:
+        for row in [*table.to_dict("records"), *means.to_dict("records")]:
+            typer.echo(json.dumps(row))
+        return
+    for row in means.itertuples():
+        typer.echo(f"mean error   {row.gpu:<12} {row.suite:<12} {row.error:6.1f} %  of {row.cases}")
+
+
+@app.command()
 def doctor() -> None:
     """Print what was found, its version, and what each missing piece disables."""
     from sim.doctor import findings

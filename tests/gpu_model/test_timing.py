@@ -179,3 +179,29 @@ def test_a_trace_of_another_shape_is_refused():
         time_launch(
             program, [block(program, 0, 2)], load_gpu("rtx_a6000"), grid=(1, 1, 1), block_threads=128, shared_bytes=0
         )
+
+
+def test_an_l2_full_of_unwritten_lines_is_written_back_first():
+    listing = "\n".join(f"[B------:R-:W0:-:S01] LDG.E R{20 + i}, [R2.64]" for i in range(8))
+    listing += "\n[B0-----:R-:W-:-:S01] NOP"
+    clean, half, full = (timed(listing, blocks=8, dirty_l2=share) for share in (0.0, 0.5, 1.0))
+    lines = clean.traffic_bytes["dram_read"]
+    written = [timing.traffic_bytes["dram_write"] for timing in (clean, half, full)]
+    assert (written[0], written[2]) == (0, lines)
+    assert written[1] == pytest.approx(lines / 2, rel=0.2)
+    assert clean.cycles <= half.cycles <= full.cycles
+    with pytest.raises(ValueError, match=r"dirty_l2 is 1\.5, legal 0 to 1"):
+        timed(listing, dirty_l2=1.5)
+
+
+def test_turning_a_channel_around_costs_what_the_spec_says():
+    # Reads that evict unwritten lines alternate with writes; one channel serves them all.
+    listing = "\n".join(f"[B------:R-:W0:-:S01] LDG.E R{20 + i}, [R2.64]" for i in range(8))
+    listing += "\n[B0-----:R-:W-:-:S01] NOP"
+    one = {"memory.dram_channels": 1, "memory.l2_slices": 1, "memory.dram_bytes_per_cycle": 16.0}
+    free, costly = (
+        timed(listing, blocks=8, dirty_l2=1.0, overrides=one | {"memory.dram_turnaround_cycles": cost})
+        for cost in (0.0, 4.0)
+    )
+    turns = 2 * free.traffic_bytes["dram_read"] // 128
+    assert costly.cycles - free.cycles == pytest.approx(4 * turns, rel=0.02)
