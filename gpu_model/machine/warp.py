@@ -85,21 +85,23 @@ def _barrier_to_register(warp, u, frame, t, mask):
 
 
 @njit
-def _return(ctx, warp, u, frame, consts, pc, active):
-    """RET: jump to the byte address in a register, lane by lane."""
+def _return(ctx, warp, u, frame, consts, pc, active, mask):
+    """RET: lanes of the mask jump to the byte address in a register, lane by lane; the others go on."""
     row = source(u, A, frame, consts)
-    first = _first_lane(active)
+    first = _first_lane(mask)
     address = load_u32(row, first)
     same = np.int64(0)
     for lane in range(32):
-        if (active >> lane) & 1 and load_u32(row, lane) == address:
+        if (mask >> lane) & 1 and load_u32(row, lane) == address:
             same |= np.int64(1) << lane
     target = np.int64(address >> np.uint32(4)) + field(u, TARGET)
     if address & np.uint32(15) or target < 0 or target >= field(u, M0):
         report_fault(ctx, Fault.CALL_TARGET, pc, first, np.int64(address), 0, 0)
         return FAULTED
-    if same != active:
-        push_split(warp, pc, active & ~same, RUNNABLE)
+    if active & ~mask:
+        push_split(warp, pc + 1, active & ~mask, RUNNABLE)
+    if mask & ~same:
+        push_split(warp, pc, mask & ~same, RUNNABLE)
     push_split(warp, target, same, RUNNABLE)
     return SWITCH
 
@@ -161,7 +163,7 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         row = source(u, A, frame, consts)
         store_i64(warp, Warp.BARRIERS + field(u, M0), np.int64(load_u32(row, _first_lane(active))))
     elif op == Op.RET and mask:
-        return _return(ctx, warp, u, frame, consts, pc, active)
+        return _return(ctx, warp, u, frame, consts, pc, active, mask)
     elif op == Op.TRAP and mask:
         report_fault(ctx, Fault.TRAP, pc, 0, 0, 0, 0)
         return FAULTED

@@ -133,3 +133,22 @@ def test_loops_with_a_reduction_as_condition(gpu, warps):
     out = np.zeros(512, np.int32)
     lane_loops[(1,)](torch.from_numpy(x), torch.from_numpy(out), N=512, num_warps=warps)
     assert out.tolist() == [int(v) ** 2 and int(np.floor(np.sqrt(float(v)))) for v in x]
+
+
+@triton.jit(noinline=True)
+def _store_sum(x, y, out_ptr):
+    tl.store(out_ptr, x + y)
+
+
+@triton.jit
+def stores_in_calls(x_ptr, out_ptr):
+    x = tl.load(x_ptr)
+    _store_sum(x, 1, out_ptr)
+    _store_sum(x, 2, out_ptr + 1)
+
+
+def test_lanes_that_return_from_a_call_before_others(gpu):
+    # One lane stores a scalar; the others take a predicated RET before the store.
+    x, out = torch.tensor([40], dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
+    stores_in_calls[(1,)](x, out)
+    assert out.tolist() == [41, 42]
