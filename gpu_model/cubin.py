@@ -24,7 +24,9 @@ MAX_SHARED_BYTES = 228 << 10
 MAX_LOCAL_BYTES = 512 << 10
 MAX_PARAMETER_BYTES = 32764
 MAX_BANK_BYTES = 64 << 10
+MAX_ZEROED_BYTES = 16 << 20
 _BANKS = 32
+_INITIAL, _ZEROED = ".nv.global.init", ".nv.global"  # global variables with contents, and those that start as zero
 _FORMAT_SIZED = 0x04  # the attribute's 16-bit value is the size of the data that follows
 _ATTRIBUTE_PARAM_CBANK = 0x0A
 _ATTRIBUTE_MIN_STACK = 0x12
@@ -158,11 +160,32 @@ def _relocations(sections: list[Any]) -> tuple[Relocation, ...]:
         symbols = sections[section["sh_link"]]
         for entry in section.iter_relocations():
             symbol = symbols.get_symbol(entry["r_info_sym"])
-            target = None if symbol["st_shndx"] == "SHN_UNDEF" else symbol["st_value"] + _addend(entry)
-            if target is not None and sections[symbol["st_shndx"]].name != ".nv.global.init":
-                raise CubinError(f"constant bank {bank} points at {symbol.name}, which is not initialised global data")
+            target = None
+            if symbol["st_shndx"] != "SHN_UNDEF":
+                home = sections[symbol["st_shndx"]].name
+                if home not in (_INITIAL, _ZEROED):
+                    raise CubinError(f"constant bank {bank} points at {symbol.name} in {home}, expected global data")
+                target = symbol["st_value"] + _addend(entry) + (_zeroed_offset(sections) if home == _ZEROED else 0)
             found.append(Relocation(int(bank), entry["r_offset"], symbol.name, target))
     return tuple(found)
+
+
+def _zeroed_offset(sections: list[Any]) -> int:
+    """Where variables that start as zero lie: behind those with contents, aligned."""
+    sizes = {section.name: section["sh_size"] for section in sections}
+    align = max([1, *(section["sh_addralign"] for section in sections if section.name == _ZEROED)])
+    return -(-sizes.get(_INITIAL, 0) // align) * align
+
+
+def _global_data(sections: list[Any]) -> bytes:
+    named = {section.name: section for section in sections}
+    data = _contents(named[_INITIAL]) if _INITIAL in named else b""
+    if _ZEROED not in named:
+        return data
+    size = _zeroed_offset(sections) + named[_ZEROED]["sh_size"]
+    if size > len(data) + MAX_ZEROED_BYTES:
+        raise CubinError(f"{size} bytes of global data, {len(data)} with contents; zeroed at most {MAX_ZEROED_BYTES}")
+    return data.ljust(size, b"\0")
 
 
 def _addend(entry: Any) -> int:
@@ -201,7 +224,7 @@ def _read(image: bytes) -> Cubin:
         shared_bytes=shared.header["sh_size"] if shared else 0,
         local_bytes=_scalar(resources, _ATTRIBUTE_MIN_STACK, "<I", 4, 0),
         constants=_constant_banks(sections, kernel),
-        global_data=_contents(data) if (data := named.get(".nv.global.init")) else b"",
+        global_data=_global_data(sections),
         relocations=_relocations(sections),
         image=image,
     )

@@ -108,10 +108,10 @@ def warpsync(e: Emit) -> None:
 
 
 def special(e: Emit) -> None:
-    """S2R, S2UR, CS2R: read a special register."""
+    """S2R, S2UR, CS2R, CS2UR: read a special register."""
     e.known("32")
-    words = 2 if e.row["opcode"] == "CS2R" and "32" not in e.modifiers else 1
-    e.uniform = e.row["opcode"] == "S2UR"
+    words = 2 if e.row["opcode"] in ("CS2R", "CS2UR") and "32" not in e.modifiers else 1
+    e.uniform = e.row["opcode"] in ("S2UR", "CS2UR")
     e.out[C.UNIFORM] = e.uniform
     e.destination(words)
     operand = e.take()
@@ -126,7 +126,7 @@ def special(e: Emit) -> None:
 
 
 # A block is the only one of its cluster, so that SR_CgaCtaId reads 0.
-_READABLE = frozenset((*SPECIAL_REGISTERS[1:8], *SPECIAL_REGISTERS[9:16], "SR_CgaCtaId"))
+_READABLE = frozenset((*SPECIAL_REGISTERS[1:8], *SPECIAL_REGISTERS[9:16], *SPECIAL_REGISTERS[23:25], "SR_CgaCtaId"))
 
 
 def trap(e: Emit) -> None:
@@ -141,6 +141,6 @@ LOWERINGS = {
     "BRA": bra, "CALL": call, "RET": ret, "EXIT": exit_, "BAR": bar,
     "BSSY": convergence(Op.BSSY), "BSYNC": convergence(Op.BSYNC), "BREAK": convergence(Op.BREAK),
     "BMOV": bmov, "WARPSYNC": warpsync,
-    "S2R": special, "S2UR": special, "CS2R": special,
+    "S2R": special, "S2UR": special, "CS2R": special, "CS2UR": special,
     "BPT": trap, "LEPC": lepc,
 }  # fmt: skip

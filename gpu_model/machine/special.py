@@ -13,6 +13,7 @@ SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID
 
 
 SR_CLOCKLO, SR_CLOCKHI, SR_LT, SR_LE, SR_GT, SR_GE, SR_EQ = range(9, 16)
+SR_GLOBALTIMERLO, SR_GLOBALTIMERHI = 23, 24
 
 
 @njit
@@ -34,9 +35,9 @@ def _special_value(ctx, which, lane):
         value = get(ctx, Context.CTAID_Y)
     elif which == SR_CTAID_Z:
         value = get(ctx, Context.CTAID_Z)
-    elif which == SR_CLOCKLO:  # the functional clock counts instructions
+    elif which in (SR_CLOCKLO, SR_GLOBALTIMERLO):  # the functional clocks count instructions
         value = get(ctx, Context.EXECUTED)
-    elif which == SR_CLOCKHI:
+    elif which in (SR_CLOCKHI, SR_GLOBALTIMERHI):
         value = get(ctx, Context.EXECUTED) >> 32
     elif which == SR_LT:
         value = (1 << lane) - 1
@@ -53,7 +54,7 @@ def _special_value(ctx, which, lane):
 
 @njit
 def read_special(ctx, u, frame, t, mask):
-    """S2R, S2UR and CS2R; a 64-bit CS2R reads a register pair such as the clock."""
+    """S2R, S2UR, CS2R and CS2UR; a 64-bit one reads a register pair such as the clock."""
     which, words = field(u, M0), field(u, M1)
     for lane in range(32):
         value = np.uint64(_special_value(ctx, which, lane))

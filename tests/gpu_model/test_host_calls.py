@@ -54,6 +54,21 @@ def test_device_assert():
 
 
 @triton.jit
+def positive_without_message(x_ptr):
+    tl.device_assert(tl.load(x_ptr) > 0)
+
+
+def test_device_assert_without_a_message():
+    # The empty message is a variable that starts as zero, for which a cubin holds no contents.
+    x = torch.ones(1)
+    with VirtualGPU("rtx_a6000"):
+        positive_without_message[(1,)](x, debug=True)
+        x[0] = -1
+        with pytest.raises(ExecutionError, match=r"assertion failed:  \(.*test_host_calls.py"):
+            positive_without_message[(1,)](x, debug=True)
+
+
+@triton.jit
 def sine(x_ptr, out_ptr, BLOCK: tl.constexpr):
     index = tl.arange(0, BLOCK)
     tl.store(out_ptr + index, tl.sin(tl.load(x_ptr + index)))

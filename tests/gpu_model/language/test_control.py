@@ -152,3 +152,19 @@ def test_lanes_that_return_from_a_call_before_others(gpu):
     x, out = torch.tensor([40], dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
     stores_in_calls[(1,)](x, out)
     assert out.tolist() == [41, 42]
+
+
+@triton.jit
+def times(out_ptr, n):
+    start = tl.extra.cuda.globaltimer()
+    for _ in range(n):
+        tl.atomic_add(out_ptr, 1)
+    tl.store(out_ptr + 1, tl.extra.cuda.globaltimer() - start)
+
+
+def test_clocks_advance_with_the_work(gpu):
+    short, long = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    times[(1,)](short, 10, num_warps=1)
+    times[(1,)](long, 100, num_warps=1)
+    assert (short[0], long[0]) == (10, 100)
+    assert 10 < short[1] < long[1]
