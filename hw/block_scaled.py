@@ -11,7 +11,6 @@ from numba import njit
 from hw.tensor_core import (
     COLUMNS,
     INFINITE,
-    LOWEST_EXPONENT,
     NAN_F32,
     NOT_A_NUMBER,
     ROWS,
@@ -25,6 +24,7 @@ from mx_formats.scale import E8M0
 GROUP = 16  # products that share a pair of scales, at least
 GROUPS = 4  # of one OMMA
 _FRACTION_BITS = 35
+LOWEST_EXPONENT = -139  # terms are never aligned to less (MMA-Sim 2.1.1)
 # Fraction bits of a group's term: one of each E2M1 element, three of each scale's significand.
 _TERM_BITS = 2 + 6
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
@@ -63,6 +63,15 @@ def _group_sum(a, b, m, n, group):
 
 
 @njit(**_OPTIONS)
+def _any_product(a, b, m, n, group):
+    """A product of the group is not zero; where they cancel, the group still presents its exponent."""
+    bits = np.int64(0)
+    for k in range(GROUP * group, GROUP * (group + 1)):
+        bits |= a[k, m] * b[k, n]
+    return bits != 0
+
+
+@njit(**_OPTIONS)
 def _shift(significand, shift):
     """significand * 2**shift, cut off toward zero."""
     if shift >= 0:
@@ -80,7 +89,7 @@ def _one(a, b, scales, m, n, pattern):
     for group in range(GROUPS):
         ea, eb = a_exp[group, m], b_exp[group, n]
         nan = nan or ea == NOT_A_NUMBER or eb == NOT_A_NUMBER
-        if _group_sum(a, b, m, n, group) * a_sig[group, m] * b_sig[group, n] != 0:
+        if a_sig[group, m] * b_sig[group, n] != 0 and _any_product(a, b, m, n, group):
             top = max(top, np.int32(ea + eb))
     if nan:
         return np.uint32(NAN_F32)

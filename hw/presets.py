@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from hw.block_scaled import LOWEST_EXPONENT
 from hw.mac import EXPONENT_BITS, MacSpec
 from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Window
-from hw.tensor_core import LOWEST_EXPONENT
+from hw.tensor_core import lowest_exponent
 from mx_formats.element import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, TF32, ElementFormat
 
 NVIDIA_F32 = Accumulator(8, 23, Rounding.TOWARD_ZERO, subnormals=True, nan=0x7FFFFFFF)
@@ -79,7 +80,7 @@ def tensor_core(generation: str, element: ElementFormat, accumulator: Accumulato
         Align.LARGEST,
         core.fraction_bits,
         Rounding.TOWARD_ZERO,
-        lowest=LOWEST_EXPONENT,
+        lowest=lowest_exponent(core.fraction_bits, accumulator == NVIDIA_F16),
         accumulator=True,
     )
     name = f"{generation} {element.name} tensor core, FP{accumulator.bits} sums"
@@ -90,10 +91,10 @@ def block_scaled_core() -> ReductionTree:
     """One `OMMA` of Blackwell: 64 products of E2M1 in groups of 16, each with its own pair of scales.
 
     A group is summed exactly. Its sum times the significands of its scales (1 for E8M0) presents the exponent of
-    the scales alone, and is aligned with the accumulator at 35 fraction bits.
+    the scales alone, also where its products cancel, and is aligned with the accumulator at 35 fraction bits.
     """
     groups = Stage(16, Align.ANCHOR, anchor=0)
-    join = Stage(4, Align.LARGEST, 35, Rounding.TOWARD_ZERO, lowest=LOWEST_EXPONENT, accumulator=True)
+    join = Stage(4, Align.LARGEST, 35, Rounding.TOWARD_ZERO, zeros_join=True, lowest=LOWEST_EXPONENT, accumulator=True)
     return ReductionTree(
         "blackwell E2M1 block-scaled tensor core", (groups, join), NVIDIA_F32, scales_enter=1,
         source="MMA-Sim, arXiv 2511.10909",

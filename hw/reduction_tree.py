@@ -9,8 +9,7 @@ and a significand in [0, 4) that is not normalised. Rounding acts on a term's va
 
 Special values are the same in every tree. The result is `Accumulator.nan` if an element, scale or the accumulator
 is NaN, if infinity meets zero in a product, or if infinities of both signs meet; otherwise an infinity among
-products or accumulator is the result. A sum of exactly zero is +0; one that only rounds to zero keeps its sign where
-the accumulator has subnormals, and is +0 where it does not.
+products or accumulator is the result. The sign of a zero is `Accumulator.zero`.
 """
 
 import math
@@ -34,6 +33,13 @@ class Rounding(Enum):
     TOWARD_ZERO = "cut off the magnitude"
     FLOOR = "cut off in two's complement"
     NEAREST_EVEN = "round to nearest, ties to even"
+
+
+class Zero(Enum):
+    """The sign of a sum that is zero."""
+
+    POSITIVE = "+0 always"
+    ROUNDED = "+0 if exact; a sum that only rounds to zero keeps its sign"
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ class Stage:
         rounding: of each term, at that last bit, before the terms are summed exactly.
         anchor: the exponent for `Align.ANCHOR`, before shared exponents.
         zeros_join: a zero term takes part in the search for the largest exponent, with the exponents its codes
-            decode to (`emin` of each element); otherwise it does not.
+            decode to (`emin` of each element), or those of the terms it is the sum of; otherwise it does not.
+            A sum to which no term brought an exponent brings none, nor does one times a scale of zero.
         lowest: for `Align.LARGEST`, the exponent aligned to is never below this; None for no limit.
         accumulator: the accumulator joins here. In `Align.LARGEST` it is one more term, with its own exponent
             (the smallest normal one if subnormal), and never takes part when zero.
@@ -111,6 +118,7 @@ class Accumulator:
         subnormals: kept and produced; otherwise exponent field 0 is read as +0 and a result below the smallest
             normal number becomes +0.
         nan: the one NaN pattern produced.
+        zero: the sign of a zero result.
     """
 
     exponent_bits: int
@@ -118,6 +126,7 @@ class Accumulator:
     rounding: Rounding
     subnormals: bool
     nan: int
+    zero: Zero = Zero.POSITIVE
 
     def __post_init__(self) -> None:
         if self.rounding not in (Rounding.TOWARD_ZERO, Rounding.NEAREST_EVEN):

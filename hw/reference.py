@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage
+from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Zero
 from mx_formats.element import FINITE, INFINITE, NAN, ElementFormat, decode
 from mx_formats.scale import E8M0, ScaleFormat
 
@@ -116,8 +116,8 @@ def _scale_product(a: int, b: int, scale: ScaleFormat | ElementFormat) -> Term |
 
 
 def _scaled(term: Term, factor: Term) -> Term:
-    exponent = None if term.exponent is None or factor.exponent is None else term.exponent + factor.exponent
-    return Term(exponent, term.value * factor.value)
+    absent = term.exponent is None or factor.exponent is None or not factor.value
+    return Term(None if absent else term.exponent + factor.exponent, term.value * factor.value)
 
 
 def _join(stage: Stage, terms: list[Term], accumulator: Term) -> Term:
@@ -128,9 +128,9 @@ def _join(stage: Stage, terms: list[Term], accumulator: Term) -> Term:
     if stage.accumulator:
         terms = [*terms, accumulator]
         present += [accumulator] if accumulator.value else []
-    exponent = stage.anchor
+    exponents = [term.exponent for term in present if term.exponent is not None]
+    exponent = stage.anchor if exponents else None
     if stage.align is Align.LARGEST:
-        exponents = [term.exponent for term in present if term.exponent is not None]
         exponents += [stage.lowest] if stage.lowest is not None else []
         exponent = max(exponents, default=None)
     total = sum((_cut(stage, term.value, exponent) for term in terms), Fraction(0))
@@ -207,10 +207,11 @@ def pack(accumulator: Accumulator, value: Fraction | float) -> int:
         return 0
     exponent = exponent_of(value)
     if exponent < accumulator.emin and not accumulator.subnormals:
-        return 0
+        return sign if accumulator.zero is Zero.ROUNDED else 0
     exponent = max(exponent, accumulator.emin)
     m = accumulator.mantissa_bits
     significand = round_integer(abs(value) / power_of_two(exponent - m), accumulator.rounding)
     # A significand with no hidden bit is a subnormal; one that rounded up to two carries into the field by itself.
     magnitude = significand + ((exponent - accumulator.emin) << m)
+    sign = 0 if magnitude == 0 and accumulator.zero is Zero.POSITIVE else sign
     return sign | min(magnitude, accumulator.infinity)

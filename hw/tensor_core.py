@@ -1,9 +1,9 @@
 """NVIDIA tensor-core sums, bit for bit and fast: the kernels a SASS machine calls for each HMMA.
 
-The rule (MMA-Sim, arXiv 2511.10909) is the one stage of `hw.presets.tensor_core`: products and accumulator are aligned
-to the largest exponent of those that are not zero (and never to less than -126), each is truncated toward zero at F
-fraction bits, and the sum is exact; it is then truncated to FP32 or rounded to nearest even FP16. An instruction longer
-than one fused step runs the steps in order of k.
+The rule (MMA-Sim 2.1.1, arXiv 2511.10909) is the one stage of `hw.presets.tensor_core`: products and accumulator are
+aligned to the largest exponent of those that are not zero (and never to less than `lowest_exponent`), each is truncated
+toward zero at F fraction bits, and the sum is exact; it is then truncated to FP32 or rounded to nearest even FP16, and
+a zero is always +0. An instruction longer than one fused step runs the steps in order of k.
 
 Operands are pairs of int32 arrays made by the `split_*` helpers: a signed significand with the format's mantissa bits
 as fraction, not normalised, and the exponent of a significand in [0, 2). Zero, infinity and NaN are told by exponents
@@ -22,7 +22,6 @@ from mx_formats.element import FINITE, ElementFormat, decode
 from mx_formats.element import INFINITE as INFINITE_KIND
 
 ROWS, COLUMNS = 16, 8  # of one mma output tile
-LOWEST_EXPONENT = -126  # terms are never aligned to less: MMA-Sim gives a zero term this exponent
 ZERO = -(1 << 12)
 INFINITE = 1 << 14
 NOT_A_NUMBER = 1 << 15
@@ -35,6 +34,16 @@ INFINITY_F16 = 0x7C00
 
 _i32 = np.int32
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+@njit(**_OPTIONS)
+def lowest_exponent(fraction_bits: int, half: bool) -> int:
+    """Terms are never aligned to less: the exponent of a zero term in MMA-Sim, by F and the format of the sum.
+
+    FP32 sums: -131, -132, -133 at 23, 24, 25 fraction bits; FP16 sums: -19, -20, -21. FP8 products cut at 13 bits
+    end at 2**-32, above all that this could cut off.
+    """
+    return _i32((4 if half else -108) - max(fraction_bits, 23))
 
 
 def new_scratch() -> tuple[np.ndarray, np.ndarray]:
@@ -115,9 +124,10 @@ def mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, t
         top: int32[8, 16] scratch.
         total: int64[8, 16] scratch.
     """
+    lowest = lowest_exponent(fraction_bits, False)
     for n in range(COLUMNS):
         for m in range(ROWS):
-            top[n, m] = max(split_f32(acc[n, m])[1], _i32(LOWEST_EXPONENT))
+            top[n, m] = max(split_f32(acc[n, m])[1], lowest)
     _largest_exponent(a_exp, b_exp, k0, k1, top)
     for n in range(COLUMNS):
         for m in range(ROWS):
@@ -142,15 +152,17 @@ def mma_e8m13(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top,
     for n in range(COLUMNS):
         for m in range(ROWS):
             if acc[n, m] != NAN_F32:
-                acc[n, m] &= np.uint32(0xFFFFFC00)
+                kept = acc[n, m] & np.uint32(0xFFFFFC00)
+                acc[n, m] = kept if kept & np.uint32(0x7FFFFFFF) else np.uint32(0)
 
 
 @njit(**_OPTIONS)
 def mma_f16(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, total):
     """One fused step into FP16: as `mma_f32`, with acc uint32[8, 16] holding FP16 patterns in the low half."""
+    lowest = lowest_exponent(fraction_bits, True)
     for n in range(COLUMNS):
         for m in range(ROWS):
-            top[n, m] = max(split_f16(acc[n, m])[1], _i32(LOWEST_EXPONENT))
+            top[n, m] = max(split_f16(acc[n, m])[1], lowest)
     _largest_exponent(a_exp, b_exp, k0, k1, top)
     for n in range(COLUMNS):
         for m in range(ROWS):
@@ -206,7 +218,7 @@ def truncate_to_f32(total, exponent):
     pattern = ((max(field, 1) - 1) << 23) + (significand >> below)
     pattern = INFINITY_F32 if field >= 255 else pattern
     pattern = 0 if total == 0 else pattern
-    return np.uint32(pattern | (0x80000000 if total < 0 else 0))
+    return np.uint32(pattern | (0x80000000 if total < 0 and pattern != 0 else 0))
 
 
 @njit(inline="always")
@@ -223,7 +235,7 @@ def _round_to_f16(total, exponent):
     significand = np.int64((aligned + half - np.uint64(1) + odd) >> drop)
     pattern = ((max(field, 1) - 1) << 10) + significand
     pattern = 0 if field < -10 or total == 0 else min(pattern, INFINITY_F16)
-    return np.uint32(pattern | (0x8000 if total < 0 else 0))
+    return np.uint32(pattern | (0x8000 if total < 0 and pattern != 0 else 0))
 
 
 @njit(**_OPTIONS)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding
+from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Zero
 from mx_formats.bits import leading_zeros
 from mx_formats.element import INFINITE, NAN, ElementFormat, decode
 
@@ -49,6 +49,7 @@ class _Format(NamedTuple):
     rounding: int
     subnormals: bool
     nan: int
+    signed_zero: bool
 
 
 class Lowered(NamedTuple):
@@ -121,7 +122,12 @@ def lower(tree: ReductionTree, a: ElementFormat, b: ElementFormat) -> Lowered:
 def _format(accumulator: Accumulator) -> _Format:
     rounding = _ROUNDING[accumulator.rounding]
     return _Format(
-        accumulator.exponent_bits, accumulator.mantissa_bits, rounding, accumulator.subnormals, accumulator.nan
+        accumulator.exponent_bits,
+        accumulator.mantissa_bits,
+        rounding,
+        accumulator.subnormals,
+        accumulator.nan,
+        accumulator.zero is Zero.ROUNDED,
     )
 
 
@@ -198,13 +204,15 @@ def _row(stages, index):
 def _join(stage, terms, kept):
     largest, lowest = np.int64(NO_EXPONENT), np.int64(_LAST)
     for i in range(len(terms)):
-        if terms[i, 0] != 0 or stage.zeros_join:
+        if terms[i, 0] != 0 or stage.zeros_join:  # a sum that nothing joined presents NO_EXPONENT, the least
             largest = max(largest, terms[i, 2])
         if terms[i, 0] != 0:
             lowest = min(lowest, terms[i, 1])
     if stage.accumulator and kept[0] != 0:
         largest, lowest = max(largest, kept[2]), min(lowest, kept[1])
-    exponent = np.int64(stage.anchor) if stage.align == _ANCHOR else max(largest, stage.lowest)
+    exponent = max(largest, stage.lowest)
+    if stage.align == _ANCHOR and largest > NO_EXPONENT // 2:
+        exponent = np.int64(stage.anchor)
     if lowest == _LAST:
         return np.int64(0), np.int64(0), exponent
     last = lowest if stage.fraction_bits < 0 else exponent - stage.fraction_bits
@@ -278,15 +286,15 @@ def _pack(fmt, significand, last):
     magnitude = abs(significand)
     bias = (1 << (fmt.exponent_bits - 1)) - 1
     exponent = last + 63 - leading_zeros(np.uint64(magnitude))
+    sign = np.int64(1) << (m + fmt.exponent_bits) if significand < 0 else np.int64(0)
     if exponent < 1 - bias and not fmt.subnormals:
-        return np.uint32(0)
+        return np.uint32(sign if fmt.signed_zero else 0)
     exponent = max(exponent, 1 - bias)
     down = exponent - m - last
     kept = _cut(magnitude, -down, fmt.rounding)
     infinity = ((np.int64(1) << fmt.exponent_bits) - 1) << m
     pattern = min(kept + (min(exponent - 1 + bias, 1 << fmt.exponent_bits) << m), infinity)
-    sign = np.int64(1) << (m + fmt.exponent_bits) if significand < 0 else np.int64(0)
-    return np.uint32(sign | pattern)
+    return np.uint32(sign | pattern if pattern or fmt.signed_zero else 0)
 
 
 @njit(**_OPTIONS)

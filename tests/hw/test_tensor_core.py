@@ -15,6 +15,8 @@ from hw.reference import reference
 from mx_formats.element import BF16, E4M3, FP16, TF32
 
 SPLIT = {FP16: tensor_core.split_f16, BF16: tensor_core.split_bf16, TF32: tensor_core.split_tf32}
+# Exponent of a zero term, by F and FP16 sums: the tables of MMA-Sim 2.1.1.
+LOWEST = {(24, False): -132, (24, True): -20, (25, False): -133}
 FP16_SUMS = {"float": (8, 23), "half": (5, 10)}
 
 
@@ -29,7 +31,7 @@ def oracle(a, b, c, emin, fraction_bits, half):
     terms = [term for term in terms if term[1]]
     if not terms:
         return 0
-    unit = Fraction(2) ** (max(-126, *(e for e, _ in terms)) - fraction_bits)
+    unit = Fraction(2) ** (max(LOWEST[fraction_bits, half], *(e for e, _ in terms)) - fraction_bits)
     total = sum(int(value / unit) for _, value in terms) * unit
     return to_half(total) if half else to_single(total)
 
@@ -49,7 +51,7 @@ def to_half(total):
     unit = Fraction(2) ** (max(floor_log2(total), -14) - 10)
     with np.errstate(over="ignore"):
         magnitude = np.float16(float(round(abs(total) / unit) * unit))
-    return int(magnitude.view(np.uint16)) | (0x8000 if total < 0 else 0)
+    return int(magnitude.view(np.uint16)) | (0x8000 if total < 0 and magnitude else 0)
 
 
 def to_single(total):
@@ -59,7 +61,7 @@ def to_single(total):
         return infinity(total < 0, False)
     unit = Fraction(2) ** (max(floor_log2(total), -126) - 23)
     magnitude = np.float32(float(int(abs(total) / unit) * unit))
-    return int(magnitude.view(np.uint32)) | (0x80000000 if total < 0 else 0)
+    return int(magnitude.view(np.uint32)) | (0x80000000 if total < 0 and magnitude else 0)
 
 
 def floor_log2(total):
