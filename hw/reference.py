@@ -116,8 +116,9 @@ def _scale_product(a: int, b: int, scale: ScaleFormat | ElementFormat) -> Term |
 
 
 def _scaled(term: Term, factor: Term) -> Term:
-    absent = term.exponent is None or factor.exponent is None or not factor.value
-    return Term(None if absent else term.exponent + factor.exponent, term.value * factor.value)
+    if term.exponent is None or factor.exponent is None or not factor.value:
+        return Term(None, term.value * factor.value)
+    return Term(term.exponent + factor.exponent, term.value * factor.value)
 
 
 def _join(stage: Stage, terms: list[Term], accumulator: Term) -> Term:

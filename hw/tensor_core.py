@@ -43,7 +43,7 @@ def lowest_exponent(fraction_bits: int, half: bool) -> int:
     FP32 sums: -131, -132, -133 at 23, 24, 25 fraction bits; FP16 sums: -19, -20, -21. FP8 products cut at 13 bits
     end at 2**-32, above all that this could cut off.
     """
-    return _i32((4 if half else -108) - max(fraction_bits, 23))
+    return (4 if half else -108) - max(fraction_bits, 23)
 
 
 def new_scratch() -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +124,7 @@ def mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, t
         top: int32[8, 16] scratch.
         total: int64[8, 16] scratch.
     """
-    lowest = lowest_exponent(fraction_bits, False)
+    lowest = _i32(lowest_exponent(fraction_bits, False))
     for n in range(COLUMNS):
         for m in range(ROWS):
             top[n, m] = max(split_f32(acc[n, m])[1], lowest)
@@ -159,7 +159,7 @@ def mma_e8m13(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top,
 @njit(**_OPTIONS)
 def mma_f16(a_sig, a_exp, b_sig, b_exp, acc, k0, k1, left, fraction_bits, top, total):
     """One fused step into FP16: as `mma_f32`, with acc uint32[8, 16] holding FP16 patterns in the low half."""
-    lowest = lowest_exponent(fraction_bits, True)
+    lowest = _i32(lowest_exponent(fraction_bits, True))
     for n in range(COLUMNS):
         for m in range(ROWS):
             top[n, m] = max(split_f16(acc[n, m])[1], lowest)
