@@ -61,7 +61,7 @@ OPERAND = np.dtype(
 INSTRUCTION = np.dtype(
     [
         ("pc", "u4"),  # byte offset in the kernel
-        ("opcode", "U12"),  # base name, e.g. "LDG"
+        ("opcode", "U16"),  # base name, e.g. "LDG"
         ("modifiers", "U56"),  # the rest, e.g. "E.128.CONSTANT"
         ("guard", "u1"),  # predicate index, 7 = always
         ("guard_negate", "?"),

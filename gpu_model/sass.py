@@ -35,12 +35,14 @@ _MATRIX_FLAGS = {"tnspA": "tA", "tnspB": "tB", "negA": "nA", "negB": "nB"}
 _HEX = re.compile(r"[+-]?0x[0-9a-f]+$")
 _FLOAT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|INF|QNAN|SNAN)$", re.IGNORECASE)
 _HALF_IMMEDIATE = re.compile(r"([+-]?(?:0x[0-9a-f]+|\d+(?:\.\d*)?(?:e[+-]?\d+)?))\.(H[01])$")
+_BRANCH_TARGETS = re.compile(r"\(\*.*\*\)")  # nvdisasm's note of where an indexed branch may go
+_AFTER_REGISTER = re.compile(r" (?=`\()|(?<=[0-9Z]) (?=-?0x)")
 _PACKED_HALF = ("HADD2", "HMUL2", "HFMA2", "HSETP2", "HSET2", "HMNMX2")
 
 
 def split_operands(text: str) -> list[str]:
-    """Split an operand list at its top-level commas; a target after a register (RET) needs none."""
-    text = text.replace(" `(", ", `(")
+    """Split an operand list at its top-level commas; a target or offset after a register (RET, BRX) needs none."""
+    text = _AFTER_REGISTER.sub(", ", _BRANCH_TARGETS.sub("", text))
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         depth += (character in "[{(") - (character in "]})")
@@ -79,6 +81,8 @@ def _set_address(operand: np.void, text: str) -> None:
             operand["wide"] |= ".64" in register[3] and operand["index"] < 0
         else:
             _set_register(operand, register)
+            if extension := re.search(r"\.([US]32)", term):
+                operand["select"] = extension[1]
 
 
 def _set_immediate(operand: np.void, text: str, encoded: int | None) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.half import BFLOAT16, FLOAT16, narrow, widen
+from gpu_model.machine.integer import set_predicate
 from gpu_model.machine.lanes import as_f32, as_f64, as_u32, as_u64, load_i64, load_u32, load_u64, store_u32, store_u64
-from gpu_model.machine.microop import M1, M3, TARGET, B, D, field, source
+from gpu_model.machine.microop import M1, M3, PD0, TARGET, B, D, field, source
 from gpu_model.machine.rounding import flush_f32, is_nan_f32, odd_sum
 
-ADD, MIN, MAX, INC, DEC, AND, OR, XOR, EXCH, CAS, COUNT_LANE = range(11)
+ADD, MIN, MAX, INC, DEC, AND, OR, XOR, EXCH, CAS, COUNT_LANE, CAST = range(12)
 UNSIGNED, SIGNED, FLOAT, PAIR_F16, PAIR_BF16 = range(5)
 KIND_MASK, TYPE_SHIFT, TYPE_MASK, FLUSH, NO_RESULT = 15, 4, 7, 128, 256  # how M3 is packed
 
@@ -78,7 +79,7 @@ def combine(old, value, swap, kind, type_, size, flush):
         result = old | value
     elif kind == XOR:
         result = old ^ value
-    elif kind == CAS:
+    elif kind in (CAS, CAST):
         result = swap if old == value else old
     elif kind == COUNT_LANE:
         result = old + np.uint64(1)
@@ -104,7 +105,7 @@ def atomic(u, frame, consts, host, mask):
     kind, type_, flush = how & KIND_MASK, (how >> TYPE_SHIFT) & TYPE_MASK, how & FLUSH != 0
     value_row, swap_row = source(u, B, frame, consts), source(u, TARGET, frame, consts)
     destination = frame + field(u, D)
-    changed = 0
+    changed, held = 0, np.uint32(0)
     for lane in range(32):
         if not (mask >> lane) & 1:
             continue
@@ -117,8 +118,13 @@ def atomic(u, frame, consts, host, mask):
             store_u64(address, 0, new)
         else:
             store_u32(address, 0, np.uint32(new))
+        if kind == CAST:  # compare, swap and test: whether memory held the compared value
+            held |= np.uint32(np.uint32(old == value) << lane)
+            old = np.uint64(old == value)
         if not how & NO_RESULT:
             store_u32(destination, lane, np.uint32(old))
             if size == 8:
                 store_u32(destination + 128, lane, np.uint32(old >> np.uint64(32)))
+    if kind == CAST:
+        set_predicate(u, PD0, frame, held, mask)
     return changed

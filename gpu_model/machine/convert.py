@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.double import read_f64, write_f64
-from gpu_model.machine.floating import FTZ, RELU, integral
+from gpu_model.machine.floating import FINITE, FTZ, RELU, integral
 from gpu_model.machine.half import pick, widen
 from gpu_model.machine.integer import blend
 from gpu_model.machine.lanes import as_f32, load_u32, store_u32
@@ -51,8 +51,13 @@ def _pack_one(bits, kind, mode, flags):
     if mode != 0:
         value = np.float64(as_f32(bits))
         exponent, mantissa = (5, 10) if kind == F16 else (8, 7)
-        return np.uint32(round_to_format(value, exponent, mantissa, mode))
-    return f32_to_f16(bits) if kind == F16 else f32_to_bf16(bits)
+        packed = np.uint32(round_to_format(value, exponent, mantissa, mode))
+    else:
+        packed = f32_to_f16(bits) if kind == F16 else f32_to_bf16(bits)
+    infinity = np.uint32(0x7C00) if kind == F16 else np.uint32(0x7F80)
+    if flags & FINITE and packed & np.uint32(0x7FFF) == infinity:
+        packed -= np.uint32(1)
+    return packed
 
 
 @njit

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.integer import blend, predicate, set_predicate
-from gpu_model.machine.lanes import as_f32, as_u32, fma_f32, store_u32
+from gpu_model.machine.lanes import as_f32, as_u32, fma_f32, load_u32, store_u32
 from gpu_model.machine.microop import (
     A_AND,
     A_XOR,
@@ -35,7 +35,7 @@ from gpu_model.machine.microop import (
 from gpu_model.machine.multifunction import mufu
 from gpu_model.machine.rounding import f64_to_f32, flush_f32, is_nan_f32, odd_sum, read_f32
 
-FTZ, SATURATE, RELU = 1, 2, 4
+FTZ, SATURATE, RELU, FINITE = 1, 2, 4, 8
 _NAN = np.uint32(0x7FFFFFFF)
 
 # Comparison codes: bits say for which outcomes (less, equal, greater, unordered) it holds.
@@ -114,8 +114,11 @@ def _signed_zero(op, x, y, z, mode):
 
 
 @njit
-def _fmnmx(t, a, b, aa, ax, ba, bx, minimum, flags, propagate_nan):
-    """Minimum or maximum; a NaN loses against a number unless .NAN propagates it; -0 is below +0."""
+def _fmnmx(t, a, b, aa, ax, ba, bx, minimum, flags, propagate_nan, exclusive):
+    """Minimum or maximum; a NaN loses against a number unless .NAN propagates it; -0 is below +0.
+
+    With .XORSIGN a result that is no NaN takes the exclusive-or of both registers' signs.
+    """
     for lane in range(32):
         x, y = read_f32(a, lane, aa, ax), read_f32(b, lane, ba, bx)
         if flags & FTZ:
@@ -129,6 +132,9 @@ def _fmnmx(t, a, b, aa, ax, ba, bx, minimum, flags, propagate_nan):
         best = x if is_nan_f32(y) else best
         both = is_nan_f32(x) and is_nan_f32(y)
         either = is_nan_f32(x) or is_nan_f32(y)
+        if exclusive:
+            signs = (load_u32(a, lane) ^ load_u32(b, lane)) & np.uint32(0x80000000)
+            best = np.uint32(best & np.uint32(0x7FFFFFFF) | signs)
         store_u32(t, lane, _NAN if both or (propagate_nan and either) else best)
 
 
@@ -239,7 +245,7 @@ def float_step(op, u, frame, consts, t, mask):
     elif op == Op.FFMA:
         _ffma(t, a, b, c, aa, ax, ba, bx, ca, cx)
     elif op == Op.FMNMX:
-        _fmnmx(t, a, b, aa, ax, ba, bx, predicate(u, PS0, frame), m0, m1)
+        _fmnmx(t, a, b, aa, ax, ba, bx, predicate(u, PS0, frame), m0, m1, m2)
     elif op == Op.MUFU:
         mufu(t, a, aa, ax, m0, m1)
     elif op == Op.FSET:

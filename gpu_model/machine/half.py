@@ -176,7 +176,7 @@ def _set(u, frame, t, low, high, kind, boolean, as_float):
 
 
 @njit
-def _minmax(t, a, b, aa, ax, ba, bx, selects, kind, flags, minimum, propagate_nan):
+def _minmax(t, a, b, aa, ax, ba, bx, selects, kind, flags, minimum, propagate_nan, exclusive):
     for lane in range(32):
         x, y = np.uint32((load_u32(a, lane) & aa) ^ ax), np.uint32((load_u32(b, lane) & ba) ^ bx)
         result = np.uint32(0)
@@ -190,6 +190,9 @@ def _minmax(t, a, b, aa, ax, ba, bx, selects, kind, flags, minimum, propagate_na
             else:
                 less = fp < fq or (fp == fq and math.copysign(1.0, fp) < math.copysign(1.0, fq))
                 best = p if less == ((minimum >> lane) & 1 != 0) else q
+            if exclusive and best & np.uint32(0x7FFF) <= (np.uint32(0x7C00) if kind == FLOAT16 else np.uint32(0x7F80)):
+                signs = pick(load_u32(a, lane), half, selects & 3) ^ pick(load_u32(b, lane), half, (selects >> 2) & 3)
+                best = np.uint32(best & np.uint32(0x7FFF) | signs & np.uint32(0x8000))
             result |= np.uint32(best << np.uint32(16 * half))
         store_u32(t, lane, result)
 
@@ -223,7 +226,7 @@ def half_step(op, u, frame, consts, t, mask):
         high = _compare(a, b, aa, ax, ba, bx, selects, kind, flags, code, 1)
         _set(u, frame, t, low, high, kind, boolean, m3 >> 6 & 1)
     elif op == Op.HMNMX2:
-        _minmax(t, a, b, aa, ax, ba, bx, selects, kind, flags, predicate(u, PS0, frame), m3)
+        _minmax(t, a, b, aa, ax, ba, bx, selects, kind, flags, predicate(u, PS0, frame), m3 & 1, m3 & 2)
     else:
         _arithmetic(op, t, a, b, c, aa, ax, ba, bx, ca, cx, selects, kind, flags)
     blend(frame + field(u, D), t, mask)

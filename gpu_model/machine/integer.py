@@ -26,6 +26,7 @@ from gpu_model.machine.microop import (
     M0,
     M1,
     M2,
+    M3,
     PD0,
     PD1,
     PS0,
@@ -133,7 +134,7 @@ def _imad_wide_carry(u, t, a, b, c, frame, mask):
 def _lea(u, t, a, b, c, ax, bx, frame, mask):
     """(a << shift) + b, or its high word with c:a shifted (.HI); carry in PS0, carry out PD0."""
     shift, high, sign_extend = np.uint64(field(u, M0)), field(u, M1), field(u, M2)
-    negated = np.uint64(ax != 0)
+    negated, one = np.uint64(ax != 0), np.uint64(bx != 0 and not field(u, M3))  # with a carry in, -b is ~b
     carry_in = predicate(u, PS0, frame)
     carry_out = np.uint32(0)
     for lane in range(32):
@@ -146,7 +147,7 @@ def _lea(u, t, a, b, c, ax, bx, frame, mask):
         wide = (wide << shift) ^ (~np.uint64(0) if negated else np.uint64(0))
         wide += negated
         term = wide >> np.uint64(32) if high else wide & np.uint64(_LOW)
-        total = term + np.uint64(load_u32(b, lane) ^ bx) + np.uint64(bx != 0) + np.uint64((carry_in >> lane) & 1)
+        total = term + np.uint64(load_u32(b, lane) ^ bx) + one + np.uint64((carry_in >> lane) & 1)
         store_u32(t, lane, np.uint32(total))
         carry_out |= np.uint32(np.uint32(total >> np.uint64(32) != 0) << lane)
     set_predicate(u, PD0, frame, carry_out, mask)
@@ -219,6 +220,21 @@ def _vabsdiff(t, a, b, c, signed):
 
 
 @njit
+def _vabsdiff4(t, a, b, c, signed, accumulate):
+    """|a - b| of each byte, or c plus their sum (PTX vabsdiff4)."""
+    for lane in range(32):
+        x, y = load_u32(a, lane), load_u32(b, lane)
+        packed, total = np.uint32(0), np.int64(load_u32(c, lane))
+        for i in range(4):
+            p, q = np.int64((x >> (8 * i)) & 0xFF), np.int64((y >> (8 * i)) & 0xFF)
+            p = p - 256 if signed and p > 127 else p
+            q = q - 256 if signed and q > 127 else q
+            total += abs(p - q)
+            packed |= np.uint32((abs(p - q) & 0xFF) << (8 * i))
+        store_u32(t, lane, np.uint32(total) if accumulate else packed)
+
+
+@njit
 def _predicates_to_register(t, a, frame, first_word, keep_mask, shift):
     """P2R: insert the lane's eight predicate bits into a byte of a, under a mask."""
     for lane in range(32):
@@ -243,14 +259,16 @@ def _register_to_predicates(a, frame, first_word, chosen, shift, mask):
 
 
 @njit
-def _broadcast_first(t, a, mask):
-    """R2UR: the first active lane's value, to every lane of a uniform register."""
+def _broadcast_first(u, t, a, frame, mask):
+    """R2UR: the first active lane's value, to every lane of a uniform register; PD0: the lanes that differ from it."""
     lane = 0
     while lane < 31 and not (mask >> lane) & 1:
         lane += 1
-    value = load_u32(a, lane)
+    value, differs = load_u32(a, lane), np.uint32(0)
     for i in range(32):
         store_u32(t, i, value)
+        differs |= np.uint32(np.uint32(load_u32(a, i) != value) << i)
+    set_predicate(u, PD0, frame, differs, mask)
 
 
 @njit
@@ -324,6 +342,8 @@ def _rare_step(op, u, frame, t, mask, a, b, c, ax, cx, m0, m1, m2):
         _idp2(t, a, b, c, m0, m1, m2)
     elif op == Op.VABSDIFF:
         _vabsdiff(t, a, b, c, m0)
+    elif op == Op.VABSDIFF4:
+        _vabsdiff4(t, a, b, c, m0, m1)
     elif op == Op.I2I or op == Op.I2IP:
         saturate_integers(t, a, b, c, op == Op.I2IP, m0, m1, m2)
     elif op == Op.P2R:
@@ -331,6 +351,6 @@ def _rare_step(op, u, frame, t, mask, a, b, c, ax, cx, m0, m1, m2):
     elif op == Op.R2P:
         _register_to_predicates(a, frame, m0, m1, m2, mask)
     elif op == Op.R2UR:
-        _broadcast_first(t, a, mask)
+        _broadcast_first(u, t, a, frame, mask)
     else:
         count_or_flip(t, a, ax, op, m0, m1)

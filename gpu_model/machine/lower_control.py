@@ -1,9 +1,9 @@
 """Lowering of control flow, barriers, special registers, and instructions without effect on values."""
 
-from gpu_model.machine.emit import Emit
+from gpu_model.machine.emit import ALL, Emit
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
-from gpu_model.program import SPECIAL_REGISTERS, Operand
+from gpu_model.program import INSTRUCTION_BYTES, SPECIAL_REGISTERS, Operand
 
 
 def nothing(e: Emit) -> None:
@@ -19,7 +19,10 @@ def bra(e: Emit) -> None:
     """
     e.known("U", "CALL", "ANY", "DIV", "CONV")
     if e.modifiers & {"DIV", "CONV"}:
-        e.integer(C.A, e.take())
+        if len(e.operands) > 1:
+            e.integer(C.A, e.take())
+        else:  # the whole warp
+            e.out[C.A] = ~e.area.row(("immediate", ALL))
         return e.op(Op.BRA_DIV if "DIV" in e.modifiers else Op.BRA_CONV, target=e.target())
     if e.next_is_predicate():
         e.predicate_source(C.PS0)
@@ -47,6 +50,17 @@ def ret(e: Emit) -> None:
     e.known("REL", "NODEC")
     e.source(C.A, e.take(), 2)
     e.op(Op.RET, m0=len(e.program), target=e.target())
+
+
+def indexed(e: Emit) -> None:
+    """BRX, BRXU: branch to an address in a register pair plus an offset from the next instruction."""
+    e.known()
+    e.source(C.A, e.take(), 2)
+    offset = e.immediate()
+    base = int(e.row["pc"]) + INSTRUCTION_BYTES + offset - (offset >> 31 << 32)
+    if base % INSTRUCTION_BYTES:
+        raise e.fail("an offset that is no multiple of an instruction")
+    e.op(Op.RET, m0=len(e.program), target=base // INSTRUCTION_BYTES)
 
 
 def exit_(e: Emit) -> None:
@@ -98,13 +112,20 @@ def bmov(e: Emit) -> None:
 
 
 def warpsync(e: Emit) -> None:
-    """WARPSYNC: wait until the lanes of a mask are here."""
-    e.known("ALL", "EXCLUSIVE")
-    if not e.operands:
-        return nothing(e)
+    """WARPSYNC: wait until the lanes of a mask are here; .COLLECTIVE runs the code up to ENDCOLLECTIVE for them all."""
+    e.known("ALL", "EXCLUSIVE", "COLLECTIVE")
+    if "ALL" in e.modifiers:
+        e.out[C.A] = ~e.area.row(("immediate", ALL))
+        e.operands.clear()
+        return e.op(Op.WARPSYNC)
     e.integer(C.A, e.take())
-    e.operands.clear()
-    return e.op(Op.WARPSYNC)
+    return e.op(Op.WARPSYNC, target=e.target() + 1 if "COLLECTIVE" in e.modifiers else 0)
+
+
+def collective_end(e: Emit) -> None:
+    """ENDCOLLECTIVE: the lanes of a collective region part again."""
+    e.known()
+    e.op(Op.COLLECTIVE_END)
 
 
 def special(e: Emit) -> None:
@@ -137,10 +158,10 @@ def trap(e: Emit) -> None:
 
 LOWERINGS = {
     "NOP": nothing, "DEPBAR": nothing, "LDGDEPBAR": nothing, "ERRBAR": nothing, "MEMBAR": nothing,
-    "CCTL": nothing, "YIELD": nothing, "NANOSLEEP": nothing,
+    "CCTL": nothing, "YIELD": nothing, "NANOSLEEP": nothing, "PMTRIG": nothing,
     "BRA": bra, "CALL": call, "RET": ret, "EXIT": exit_, "BAR": bar,
     "BSSY": convergence(Op.BSSY), "BSYNC": convergence(Op.BSYNC), "BREAK": convergence(Op.BREAK),
-    "BMOV": bmov, "WARPSYNC": warpsync,
+    "BMOV": bmov, "WARPSYNC": warpsync, "ENDCOLLECTIVE": collective_end, "BRX": indexed, "BRXU": indexed,
     "S2R": special, "S2UR": special, "CS2R": special, "CS2UR": special,
     "BPT": trap, "LEPC": lepc,
 }  # fmt: skip

@@ -17,6 +17,7 @@ def _flags(e: Emit) -> int:
         floating.FTZ * ("FTZ" in e.modifiers)
         | floating.SATURATE * ("SAT" in e.modifiers)
         | floating.RELU * ("RELU" in e.modifiers)
+        | floating.FINITE * ("SATFINITE" in e.modifiers)
     )  # fmt: skip
 
 
@@ -35,13 +36,21 @@ def arithmetic(plain: Op, with_mode: Op, sources: tuple[C, ...]):
 
 
 def fmnmx(e: Emit) -> None:
-    """FMNMX: minimum where the predicate holds, else maximum."""
-    e.known("FTZ", "NAN")
+    """FMNMX: minimum where the predicate holds, else maximum; .XORSIGN gives it the sign of the product."""
+    e.known("FTZ", "NAN", "XORSIGN")
     e.destination()
+    exclusive = _exclusive_sign(e)
     e.float(C.A, e.take())
     e.float(C.B, e.take())
     e.predicate_source(C.PS0)
-    e.op(Op.FMNMX, m0=_flags(e), m1="NAN" in e.modifiers)
+    e.op(Op.FMNMX, m0=_flags(e), m1="NAN" in e.modifiers, m2=exclusive)
+
+
+def _exclusive_sign(e: Emit) -> bool:
+    """Whether .XORSIGN is there, which takes the signs of the registers as they are."""
+    if "XORSIGN" in e.modifiers and any(operand["negate"] for operand in e.operands[:2]):
+        raise e.fail("a negated operand")
+    return "XORSIGN" in e.modifiers
 
 
 def fsetp(e: Emit) -> None:
@@ -156,12 +165,13 @@ def half_compare(op: Op):
 
 def hmnmx2(e: Emit) -> None:
     """HMNMX2: packed minimum or maximum."""
-    e.known("BF16_V2", "BF16", "FTZ", "NAN")
+    e.known("BF16_V2", "BF16", "FTZ", "NAN", "XORSIGN")
     e.destination()
+    exclusive = _exclusive_sign(e)
     selects = _half_sources(e, (C.A, C.B))
     e.predicate_source(C.PS0)
     kind = half.BFLOAT16 if e.modifiers & {"BF16_V2", "BF16"} else half.FLOAT16
-    e.op(Op.HMNMX2, m0=selects, m1=kind, m2=_flags(e), m3="NAN" in e.modifiers)
+    e.op(Op.HMNMX2, m0=selects, m1=kind, m2=_flags(e), m3=("NAN" in e.modifiers) | 2 * exclusive)
 
 
 def _only_zero(e: Emit) -> None:
@@ -173,7 +183,7 @@ def _only_zero(e: Emit) -> None:
 
 def f2fp(e: Emit) -> None:
     """F2FP.PACK_AB: two floats to a pair of halves; .MERGE_C: one float to the lower half."""
-    e.known("PACK_AB", "MERGE_C", "F16", "BF16", "F32", "FTZ", "RELU", *ROUNDINGS)
+    e.known("PACK_AB", "MERGE_C", "F16", "BF16", "F32", "FTZ", "RELU", "SATFINITE", *ROUNDINGS)
     e.destination()
     if "MERGE_C" not in e.modifiers:
         e.float(C.A, e.take())

@@ -101,9 +101,9 @@ def lea(e: Emit) -> None:
     e.no_predicate(C.PS0)
     if "X" in e.modifiers:
         e.predicate_source(C.PS0)
-        if e.out[C.A_XOR] or e.out[C.B_XOR]:
-            raise e.fail("a negated term with a carry in")
-    e.op(Op.LEA_HI if high else Op.LEA, m0=shift, m1=high, m2=sign_extend)
+        if e.out[C.A_XOR]:
+            raise e.fail("a negated shifted term with a carry in")
+    e.op(Op.LEA_HI if high else Op.LEA, m0=shift, m1=high, m2=sign_extend, m3="X" in e.modifiers)
 
 
 def lop3(e: Emit) -> None:
@@ -236,7 +236,28 @@ def vabsdiff(e: Emit) -> None:
     e.op(Op.VABSDIFF, m0="U32" not in e.modifiers)
 
 
-_NARROWED = {"U8": (8, 0), "S8": (8, 1), "U16": (16, 0), "S16": (16, 1), "U32": (32, 0), "S32": (32, 1)}
+def vabsdiff4(e: Emit) -> None:
+    """VABSDIFF4: |a - b| of each byte; .ACC adds the four to c."""
+    e.known("U8", "S8", "ACC")
+    e.destination()
+    for column in (C.A, C.B, C.C):
+        if e.integer(column, e.take()):
+            raise e.fail("a negated operand")
+    e.op(Op.VABSDIFF4, m0="S8" in e.modifiers, m1="ACC" in e.modifiers)
+
+
+_NARROWED = {
+    "U2": (2, 0),
+    "S2": (2, 1),
+    "U4": (4, 0),
+    "S4": (4, 1),
+    "U8": (8, 0),
+    "S8": (8, 1),
+    "U16": (16, 0),
+    "S16": (16, 1),
+    "U32": (32, 0),
+    "S32": (32, 1),
+}
 
 
 def i2i(e: Emit) -> None:
@@ -270,13 +291,21 @@ def isetp(e: Emit) -> None:
 
 
 def plop3(e: Emit) -> None:
-    """PLOP3: two bitwise functions of three predicates."""
+    """PLOP3: two bitwise functions of three predicates, or sign bits of registers."""
     e.known("LUT")
     e.predicate_destination(C.PD0)
     e.predicate_destination(C.PD1)
-    for column in (C.PS0, C.PS1, C.PS2):
-        e.predicate_source(column)
-    e.op(Op.PLOP3, m0=e.immediate(), m1=e.immediate())
+    signs = 0
+    for i, (column, word) in enumerate(((C.PS0, C.A), (C.PS1, C.B), (C.PS2, C.C))):
+        if e.next_is_predicate():
+            e.predicate_source(column)
+            continue
+        operand = e.take()
+        if operand["kind"] not in (Operand.REGISTER, Operand.UNIFORM) or operand["select"] != "SIGN":
+            raise e.fail("a source that is neither a predicate nor a sign bit")
+        e.integer(word, operand)
+        signs |= 1 << i
+    e.op(Op.PLOP3, m0=e.immediate(), m1=e.immediate(), m2=signs)
 
 
 def p2r(e: Emit) -> None:
@@ -303,10 +332,10 @@ def r2p(e: Emit) -> None:
 
 
 def r2ur(e: Emit) -> None:
-    """R2UR: a lane's register to a uniform register."""
+    """R2UR: a lane's register to a uniform register; the predicate says in which lanes the register differs."""
     e.known("FILL")
     if e.next_is_predicate():
-        raise e.fail("R2UR with a predicate")
+        e.predicate_destination(C.PD0)
     e.destination()
     e.integer(C.A, e.take())
     e.op(Op.R2UR)
@@ -381,7 +410,7 @@ LOWERINGS = {
     "BMSK": two_source(Op.BMSK), "UBMSK": two_source(Op.BMSK),
     "IABS": unary(Op.IABS), "POPC": unary(Op.POPC), "UPOPC": unary(Op.POPC),
     "BREV": unary(Op.BREV), "UBREV": unary(Op.BREV), "FLO": unary(Op.FLO), "UFLO": unary(Op.FLO),
-    "IDP": idp, "VABSDIFF": vabsdiff, "I2I": i2i, "I2IP": i2i,
+    "IDP": idp, "VABSDIFF": vabsdiff, "VABSDIFF4": vabsdiff4, "I2I": i2i, "I2IP": i2i,
     "ISETP": isetp, "UISETP": isetp,
     "PLOP3": plop3, "UPLOP3": plop3,
     "P2R": p2r, "UP2UR": p2r, "R2P": r2p, "R2UR": r2ur,

@@ -15,7 +15,7 @@ _SPACES = {"LDG": GLOBAL_SPACE, "STG": GLOBAL_SPACE, "LDS": SHARED_SPACE, "STS":
            "LDL": LOCAL_SPACE, "STL": LOCAL_SPACE, "LDSM": SHARED_SPACE}  # fmt: skip
 # Cache hints and orderings that change no value while one block runs at a time.
 _HINTS = ("E", "CONSTANT", "STRONG", "WEAK", "GPU", "SM", "SYS", "CTA", "EF", "EL", "EU", "NA", "LU", "LTC64B",
-          "LTC128B", "LTC256B", "BYPASS", "ACCESS", "PRIVATE")  # fmt: skip
+          "LTC128B", "LTC256B", "BYPASS", "ACCESS", "PRIVATE", "MMIO")  # fmt: skip
 
 
 def _address(e: Emit, operand, base: C, uniform: C, space: int) -> tuple[int, int]:  # noqa: ANN001 - a record
@@ -68,16 +68,16 @@ def store(e: Emit) -> None:
     e.op(Op.STORE, m0=offset, m1=size, m2=how)
 
 
-_ATOMICS = {
-    name: getattr(atomics, name) for name in ["ADD", "MIN", "MAX", "INC", "DEC", "AND", "OR", "XOR", "EXCH", "CAS"]
-}
+_ATOMICS = {name: getattr(atomics, name) for name in (
+    "ADD", "MIN", "MAX", "INC", "DEC", "AND", "OR", "XOR", "EXCH", "CAS", "CAST",
+)}  # fmt: skip
 _ATOMIC_TYPES = {"S32": atomics.SIGNED, "S64": atomics.SIGNED, "F32": atomics.FLOAT, "F64": atomics.FLOAT,
                  "F16x2": atomics.PAIR_F16, "BF16x2": atomics.PAIR_BF16, "BF16_V2": atomics.PAIR_BF16}  # fmt: skip
 
 
 def atom(e: Emit) -> None:
     """ATOMG, ATOM, ATOMS, RED: read, combine, write; the old value is the result."""
-    e.known(*_ATOMICS, *_ATOMIC_TYPES, "U32", "U64", "64", "32", "FTZ", "RN", "POPC", *_HINTS)
+    e.known(*_ATOMICS, *_ATOMIC_TYPES, "U32", "U64", "64", "32", "FTZ", "RN", "POPC", "SPIN", *_HINTS)
     name = str(e.row["opcode"])
     space = SHARED_SPACE if name == "ATOMS" else GLOBAL_SPACE
     counting = "POPC" in e.modifiers
@@ -86,18 +86,20 @@ def atom(e: Emit) -> None:
     type_ = e.choose(_ATOMIC_TYPES, atomics.UNSIGNED)
     if type_ in (atomics.FLOAT, atomics.PAIR_F16, atomics.PAIR_BF16) and kind != atomics.ADD:
         raise e.fail("a float atomic other than ADD")
-    if e.next_is_predicate():
+    tested = e.next_is_predicate()
+    if tested:
         e.predicate_destination(C.PD0)
-    if name != "RED":
+    result = name != "RED" and not (tested and kind == atomics.CAST)
+    if result:
         e.destination(size // 4)
     operand = e.take()
     offset, how = _address(e, operand, C.A, C.C, space)
     e.out[C.TARGET] = ~e.area.zero()
     if not counting:
         e.source(C.B, e.take(), size // 4)
-    if kind == atomics.CAS:
+    if kind in (atomics.CAS, atomics.CAST):
         e.source(C.TARGET, e.take(), size // 4)
-    flags = atomics.FLUSH * ("FTZ" in e.modifiers) | atomics.NO_RESULT * (name == "RED")
+    flags = atomics.FLUSH * ("FTZ" in e.modifiers) | atomics.NO_RESULT * (not result)
     e.op(Op.ATOM, m0=offset, m1=size, m2=how, m3=kind | type_ << atomics.TYPE_SHIFT | flags)
 
 
@@ -129,15 +131,19 @@ def ldsm(e: Emit) -> None:
 
 
 def ldgsts(e: Emit) -> None:
-    """LDGSTS: copy global to shared memory; a false predicate writes zeros."""
-    e.known("64", "128", *_HINTS)
+    """LDGSTS: copy global to shared memory; a false predicate writes zeros.
+
+    With .ZFILL the address is past the aligned source by the bytes at its end that are zero instead.
+    """
+    e.known("64", "128", "ZFILL", *_HINTS)
     shared, remote = e.take(), e.take()
     offset, how = _address(e, remote, C.A, C.B, GLOBAL_SPACE)
     e.out[C.D] = ~e.area.zero()
     shared_offset, shared_how = _address(e, shared, C.C, C.D, SHARED_SPACE)
     if e.operands:
         e.predicate_source(C.PS0)
-    e.op(Op.LDGSTS, m0=offset, m1=_size(e), m2=how, m3=shared_offset, ps1=shared_how >> memory.SCALE_SHIFT)
+    size = _size(e) | memory.ZERO_FILL * ("ZFILL" in e.modifiers)
+    e.op(Op.LDGSTS, m0=offset, m1=size, m2=how, m3=shared_offset, ps1=shared_how >> memory.SCALE_SHIFT)
 
 
 GENERATIONS = {75: "turing", 80: "ampere", 86: "ampere", 89: "ada", 90: "hopper", 120: "blackwell"}

@@ -41,7 +41,7 @@ from gpu_model.machine.microop import M0, M1, M2, M3, PS0, A, B, C, D, Op, field
 # M2: space and addressing of a memory operand
 SPACE_MASK, WIDE_BASE, WIDE_UNIFORM, SCALE_SHIFT = 3, 4, 8, 4
 # M1: bytes a lane, and how a loaded value is extended
-SIZE_MASK, SIGNED_LOAD, HALF_HIGH = 31, 32, 64
+SIZE_MASK, SIGNED_LOAD, ZERO_FILL = 31, 32, 64
 
 
 @njit
@@ -253,6 +253,26 @@ def _ldsm(u, frame, host, matrices, transposed):
 
 
 @njit
+def _locate_part(ctx, row, into, host, size, mask):
+    """Host addresses of the aligned sources of .ZFILL, whose bytes before the zeros must be inside memory."""
+    for lane in range(32):
+        address = load_i64(into, lane) & ~np.int64(size - 1)
+        used = size - (load_i64(into, lane) - address)
+        if (mask >> lane) & 1 and not find_range(ctx, address, used):
+            report_fault(ctx, Fault.OUT_OF_BOUNDS, row, lane, address, used, GLOBAL_SPACE)
+            return False
+        store_i64(host, lane, address + get(ctx, Context.LAST_SHIFT))
+    return True
+
+
+@njit
+def _copy_part(source_address, target, zeros, size):
+    """.ZFILL: the first bytes of a source, then zeros."""
+    for byte in range(size):
+        store_u8(target, byte, load_u8(source_address, byte) if byte < size - zeros else np.uint8(0))
+
+
+@njit
 def _ldgsts(ctx, u, frame, consts, row, into, mask):
     """LDGSTS: copy global to shared; lanes whose predicate is false write zeros and read nothing."""
     size = field(u, M1) & SIZE_MASK
@@ -260,13 +280,20 @@ def _ldgsts(ctx, u, frame, consts, row, into, mask):
     shared, host = into + 256, get(ctx, HOST_ADDRESS)
     _addresses(u, A, B, field(u, M0), field(u, M2), frame, consts, into)
     _addresses(u, C, D, field(u, M3), SHARED_SPACE | (field(u, PS0 + 2) << SCALE_SHIFT), frame, consts, shared)
-    if not _locate(ctx, row, into, host, size, GLOBAL_SPACE, reading):
+    filling = field(u, M1) & ZERO_FILL
+    if filling:
+        if not _locate_part(ctx, row, into, host, size, reading):
+            return reading, False
+    elif not _locate(ctx, row, into, host, size, GLOBAL_SPACE, reading):
         return reading, False
     if not _locate(ctx, row, shared, host + 256, size, SHARED_SPACE, mask):
         return reading, False
     for lane in range(32):
         if (mask >> lane) & 1:
             target = load_i64(host + 256, lane)
+            if filling and (reading >> lane) & 1:
+                _copy_part(load_i64(host, lane), target, load_i64(into, lane) & (size - 1), size)
+                continue
             for word in range(size >> 2):
                 value = load_u32(load_i64(host, lane), word) if (reading >> lane) & 1 else np.uint32(0)
                 store_u32(target, word, value)

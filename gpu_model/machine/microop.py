@@ -93,8 +93,8 @@ class Op(IntEnum):
     (
         MOV, IADD3, IADD3_CARRY, IMAD, IMAD_CARRY, IMAD_WIDE, IMAD_HI, LEA, LEA_HI, LOP3, SHF, SEL, IMNMX,
         PRMT, SGXT, BMSK, IABS, POPC, BREV, FLO, IDP, IDP2, VABSDIFF, I2I, I2IP, P2R, R2P,
-        R2UR,
-    ) = _numbers(Family.INTEGER, 28)
+        R2UR, VABSDIFF4,
+    ) = _numbers(Family.INTEGER, 29)
     (
         FADD, FMUL, FFMA, FADD_MODE, FMUL_MODE, FFMA_MODE, FMNMX, MUFU, FSET, FRND, FCHK,
     ) = _numbers(Family.FLOAT, 11)
@@ -111,8 +111,8 @@ class Op(IntEnum):
         DADD, DMUL, DFMA, MUFU64H,
     ) = _numbers(Family.DOUBLE, 4)
     (
-        SHFL, MATCH, REDUX,
-    ) = _numbers(Family.EXCHANGE, 3)
+        SHFL, MATCH, REDUX, MOVM,
+    ) = _numbers(Family.EXCHANGE, 4)
     (
         LOAD, STORE, LDSM, LDGSTS, ATOM, LDC,
     ) = _numbers(Family.MEMORY, 6)
@@ -134,8 +134,8 @@ class Op(IntEnum):
     ) = _numbers(Family.NARROW, 4)
     (
         NOP, BRA, BRA_DIV, EXIT, BAR, BSSY, BSYNC, BREAK, BMOV_READ, BMOV_WRITE, WARPSYNC, RET, TRAP, SPECIAL,
-        HOST_CALL, BRA_CONV,
-    ) = _numbers(Family.CONTROL, 16)
+        HOST_CALL, BRA_CONV, COLLECTIVE_END,
+    ) = _numbers(Family.CONTROL, 17)
 # fmt: on
 
 

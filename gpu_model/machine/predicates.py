@@ -12,6 +12,7 @@ from gpu_model.machine.microop import (
     A_XOR,
     B_AND,
     B_XOR,
+    C_XOR,
     M0,
     M1,
     M2,
@@ -23,6 +24,7 @@ from gpu_model.machine.microop import (
     PS2,
     A,
     B,
+    C,
     D,
     Op,
     field,
@@ -79,6 +81,30 @@ def _lut(a, b, c, table):
 
 
 @njit
+def _signs(row, flip):
+    """The sign bits of a register row as a lane mask."""
+    result = np.uint32(0)
+    for lane in range(32):
+        result |= np.uint32(((load_u32(row, lane) ^ flip) >> np.uint32(31)) << np.uint32(lane))
+    return result
+
+
+@njit
+def _plop3(u, frame, consts, mask):
+    x, y, z = predicate(u, PS0, frame), predicate(u, PS1, frame), predicate(u, PS2, frame)
+    signs = field(u, M2)
+    if signs & 1:
+        x = _signs(source(u, A, frame, consts), np.uint32(field(u, A_XOR)))
+    if signs & 2:
+        y = _signs(source(u, B, frame, consts), np.uint32(field(u, B_XOR)))
+    if signs & 4:
+        z = _signs(source(u, C, frame, consts), np.uint32(field(u, C_XOR)))
+    first, second = _lut(x, y, z, field(u, M0)), _lut(x, y, z, field(u, M1))
+    set_predicate(u, PD0, frame, first, mask)
+    set_predicate(u, PD1, frame, second, mask)
+
+
+@njit
 def _vote(u, frame, mask, mode):
     """VOTE: the ballot of PS0 over the active lanes, and its summary in a predicate of every lane."""
     votes = np.uint32(predicate(u, PS0, frame) & mask)
@@ -117,9 +143,6 @@ def predicate_step(op, u, frame, consts, mask):
         else:
             set_pair(u, frame, compare_f64(a, b, aa, ax, ba, bx, field(u, M0)), field(u, M2), mask)
     elif op == Op.PLOP3:
-        x, y, z = predicate(u, PS0, frame), predicate(u, PS1, frame), predicate(u, PS2, frame)
-        first, second = _lut(x, y, z, field(u, M0)), _lut(x, y, z, field(u, M1))
-        set_predicate(u, PD0, frame, first, mask)
-        set_predicate(u, PD1, frame, second, mask)
+        _plop3(u, frame, consts, mask)
     else:
         _vote(u, frame, mask, field(u, M0))

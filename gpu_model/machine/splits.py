@@ -20,7 +20,7 @@ class Warp(IntEnum):
     SPLITS = 4  # number of other splits
     BARRIER = 5  # named barrier the warp waits at, and how many threads it expects (0 = all)
     BARRIER_THREADS = 6
-    BARRIERS = 7  # 16 convergence barriers and WARPSYNC's: participating lanes
+    BARRIERS = 7  # 16 convergence barriers: participating lanes
     SPLIT = 24  # (pc, mask, waiting) of each other split
     COUNT = 24 + 3 * MAX_SPLITS
 
@@ -34,11 +34,12 @@ WARP_BYTES = 8 * WARP_ENTRIES
 READY, AT_BARRIER, EXITED = 0, 1, 2
 
 
-# What a split waits for: nothing, convergence barrier i (1 + i), or the block barrier.
-RUNNABLE, WAITING, AT_BLOCK_BARRIER = 0, 1, 99
-
-
-WARPSYNC_BARRIER = 16  # the convergence barrier that WARPSYNC uses, after B0..B15
+# What a split waits for: nothing, convergence barrier i (1 + i), the block barrier, or that other lanes have run
+# a collective region for it.
+RUNNABLE, WAITING, AT_BLOCK_BARRIER, IN_COLLECTIVE = 0, 1, 99, 100
+CONVERGENCE_BARRIERS = 16
+# WARPSYNC: bit 7, with the lanes it waits for from bit 8 on, and for .COLLECTIVE where to go after the region, plus 1.
+AT_WARPSYNC, SYNC_MASK, SYNC_TARGET = 128, 8, 40
 
 
 @njit
@@ -75,7 +76,7 @@ def remove_split(warp, index):
 def _release_convergence(warp):
     """Join the splits of a convergence barrier once every living participant waits there."""
     alive = load_i64(warp, Warp.ALIVE)
-    for barrier in range(WARPSYNC_BARRIER + 1):
+    for barrier in range(CONVERGENCE_BARRIERS):
         expected = load_i64(warp, Warp.BARRIERS + barrier) & alive
         arrived, pc = np.int64(0), np.int64(-1)
         for i in range(load_i64(warp, Warp.SPLITS)):
@@ -95,17 +96,76 @@ def _release_convergence(warp):
 
 
 @njit
+def _sync_mask(waiting):
+    """Lanes that a split at a WARPSYNC waits for; 0 if it is at none."""
+    return waiting >> SYNC_MASK & 0xFFFFFFFF if waiting & AT_WARPSYNC else np.int64(0)
+
+
+@njit
+def _synchronised(warp, wanted):
+    """Whether all living lanes of a mask wait at a WARPSYNC for it."""
+    arrived = np.int64(0)
+    for i in range(load_i64(warp, Warp.SPLITS)):
+        entry = _split_entry(warp, i)
+        if _sync_mask(load_i64(entry, 2)) == wanted:
+            arrived |= load_i64(entry, 1)
+    wanted &= load_i64(warp, Warp.ALIVE)
+    return arrived & wanted == wanted
+
+
+@njit
+def _leave_warpsync(warp, index):
+    """Let a complete WARPSYNC go on, the split `index` first.
+
+    The lanes at its PC run together, alone. All lanes of a .COLLECTIVE run that one's region, and each goes on after
+    its own; the registers are the same in all of them, as ptxas arranges. The others of a plain one run when they do.
+    """
+    entry = _split_entry(warp, index)
+    pc, waiting, joined = load_i64(entry, 0), load_i64(entry, 2), np.int64(0)
+    wanted, collective = _sync_mask(waiting), waiting >> SYNC_TARGET != 0
+    for i in range(load_i64(warp, Warp.SPLITS)):
+        entry = _split_entry(warp, i)
+        if _sync_mask(load_i64(entry, 2)) != wanted:
+            continue
+        if collective or load_i64(entry, 0) == pc:
+            joined |= load_i64(entry, 1)
+        if collective:
+            store_i64(entry, 0, (load_i64(entry, 2) >> SYNC_TARGET) - 1)
+            store_i64(entry, 2, IN_COLLECTIVE)
+        elif load_i64(entry, 0) != pc:
+            store_i64(entry, 0, load_i64(entry, 0) + 1)
+            store_i64(entry, 2, RUNNABLE)
+    if not collective:
+        remove_split(warp, index)
+    store_i64(warp, Warp.PC, pc + 1)
+    store_i64(warp, Warp.ACTIVE, joined)
+
+
+@njit
+def end_collective(warp, active):
+    """The lanes that a collective region ran for go on, each after its own."""
+    for i in range(load_i64(warp, Warp.SPLITS)):
+        entry = _split_entry(warp, i)
+        if load_i64(entry, 2) == IN_COLLECTIVE and load_i64(entry, 1) & active:
+            store_i64(entry, 2, RUNNABLE)
+
+
+@njit
 def switch(warp):
-    """Pick the runnable split with the lowest PC; the warp's new status if there is none."""
+    """Pick the split that can run with the lowest PC; the warp's new status if there is none."""
     _release_convergence(warp)
     best, best_pc = -1, np.int64(1) << 62
     waiting = False
     for i in range(load_i64(warp, Warp.SPLITS)):
         entry = _split_entry(warp, i)
-        if load_i64(entry, 2) == RUNNABLE and load_i64(entry, 0) < best_pc:
-            best, best_pc = i, load_i64(entry, 0)
-        waiting |= load_i64(entry, 2) != RUNNABLE
+        state, pc = load_i64(entry, 2), load_i64(entry, 0)
+        waiting |= state != RUNNABLE
+        if pc < best_pc and (state == RUNNABLE or (state & AT_WARPSYNC and _synchronised(warp, _sync_mask(state)))):
+            best, best_pc = i, pc
     if best >= 0:
+        if load_i64(_split_entry(warp, best), 2) != RUNNABLE:
+            _leave_warpsync(warp, best)
+            return READY
         store_i64(warp, Warp.PC, best_pc)
         store_i64(warp, Warp.ACTIVE, load_i64(_split_entry(warp, best), 1))
         remove_split(warp, best)

@@ -33,11 +33,14 @@ from gpu_model.machine.microop import (
 from gpu_model.machine.special import read_special
 from gpu_model.machine.splits import (
     AT_BLOCK_BARRIER,
+    AT_WARPSYNC,
     READY,
     RUNNABLE,
+    SYNC_MASK,
+    SYNC_TARGET,
     WAITING,
-    WARPSYNC_BARRIER,
     Warp,
+    end_collective,
     push_split,
     switch,
     yield_split,
@@ -85,15 +88,39 @@ def _barrier_to_register(warp, u, frame, t, mask):
 
 
 @njit
+def _same_word(row, mask):
+    """The lanes of a mask that hold what its first lane holds."""
+    value, same = load_u32(row, _first_lane(mask)), np.int64(0)
+    for lane in range(32):
+        if (mask >> lane) & 1 and load_u32(row, lane) == value:
+            same |= np.int64(1) << lane
+    return same
+
+
+@njit
+def _warpsync(warp, row, flip, target, pc, active, mask):
+    """WARPSYNC: wait for the lanes of a mask, which may differ from lane to lane; `target` is set for .COLLECTIVE."""
+    same = _same_word(row, mask)
+    wanted = np.int64(load_u32(row, _first_lane(mask)) ^ flip)
+    if same == active and target == 0 and wanted & load_i64(warp, Warp.ALIVE) & ~active == 0:
+        store_i64(warp, Warp.PC, pc + 1)
+        return CONTINUE
+    if active & ~mask:
+        push_split(warp, pc + 1, active & ~mask, RUNNABLE)
+    while mask:
+        same = _same_word(row, mask)
+        wanted = np.int64(load_u32(row, _first_lane(mask)) ^ flip)
+        push_split(warp, pc, same, AT_WARPSYNC | wanted << SYNC_MASK | target << SYNC_TARGET)
+        mask &= ~same
+    return SWITCH
+
+
 def _return(ctx, warp, u, frame, consts, pc, active, mask):
-    """RET: lanes of the mask jump to the byte address in a register, lane by lane; the others go on."""
+    """RET, BRX: lanes of the mask jump to the byte address in a register, lane by lane; the others go on."""
     row = source(u, A, frame, consts)
     first = _first_lane(mask)
     address = load_u32(row, first)
-    same = np.int64(0)
-    for lane in range(32):
-        if (mask >> lane) & 1 and load_u32(row, lane) == address:
-            same |= np.int64(1) << lane
+    same = _same_word(row, mask)
     target = np.int64(address >> np.uint32(4)) + field(u, TARGET)
     if address & np.uint32(15) or target < 0 or target >= field(u, M0):
         report_fault(ctx, Fault.CALL_TARGET, pc, first, np.int64(address), 0, 0)
@@ -117,18 +144,20 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
     if op == Op.BRA_DIV or op == Op.BRA_CONV:
         wanted = np.int64(load_u32(source(u, A, frame, consts), 0) ^ np.uint32(field(u, A_XOR)))
         wanted &= load_i64(warp, Warp.ALIVE)
-        taken = (wanted & active == wanted) == (op == Op.BRA_CONV)
-        return _branch(warp, pc, active, mask if taken else np.int64(0), field(u, TARGET))
+        taken = (wanted & mask == wanted) == (op == Op.BRA_CONV)  # a lane whose guard is false counts as elsewhere
+        return _branch(warp, pc, active, active if taken else np.int64(0), field(u, TARGET))
     if op == Op.HOST_CALL and mask:
         row, lane = source(u, A, frame, consts), _first_lane(mask)
         put(ctx, Context.CALL_ADDRESS, np.int64(load_u32(row, lane)) | np.int64(load_u32(row + 128, lane)) << 32)
         put(ctx, Context.CALL_MASK, mask)
         store_i64(warp, Warp.PC, pc + 1)
         return HOST_CALL
-    if op == Op.WARPSYNC and mask and load_i64(warp, Warp.SPLITS):
-        wanted = np.int64(load_u32(source(u, A, frame, consts), 0) ^ np.uint32(field(u, A_XOR)))
-        store_i64(warp, Warp.BARRIERS + WARPSYNC_BARRIER, wanted)
-        push_split(warp, pc, active, WAITING + WARPSYNC_BARRIER)
+    if op == Op.WARPSYNC and mask:
+        return _warpsync(
+            warp, source(u, A, frame, consts), np.uint32(field(u, A_XOR)), field(u, TARGET), pc, active, mask
+        )
+    if op == Op.COLLECTIVE_END and mask:
+        end_collective(warp, active)
         return SWITCH
     if op == Op.EXIT:
         if mask == 0:

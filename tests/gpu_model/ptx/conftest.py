@@ -7,11 +7,6 @@ ALL = (75, 80, 86, 89, 90, 120)
 
 # Test, architectures, further parameters in the test's name, what is missing.
 KNOWN = (
-    ("test_arithmetic_of_32_bits", ALL, "", "saturating addition: PLOP3 on sign bits, VIADD.ISAT"),
-    ("test_atomics", ALL, "shared", "64-bit atomics in shared memory: ATOMS.CAST.SPIN.64"),
-    ("test_asynchronous_copy", (80, 86, 89, 90, 120), "", "copies that fill with zeros: LDGSTS.ZFILL"),
-    ("test_jump_table_and_call", ALL, "", "jump tables: BRX"),
-    ("test_divergent_lanes_vote_apart", (75, 90, 120), "", "BRA.DIV without a mask, WARPSYNC.COLLECTIVE"),
     ("test_packed_16_bits", (90, 120), "", "VIADD.16x2"),
     ("test_between_floats", (75,), "f16", "HADD2.F32.SAT"),
     ("test_between_floats", (75,), "f32", "a float32 source of HADD2"),
