@@ -180,8 +180,8 @@ def validate(
         for row in [*table.to_dict("records"), *means.to_dict("records")]:
             typer.echo(json.dumps(row))
         return
-    for row in means.itertuples():
-        typer.echo(f"mean error   {row.gpu:<12} {row.suite:<12} {row.error:6.1f} %  of {row.cases}")
+    for row in means.to_dict("records"):
+        typer.echo(f"mean error   {row['gpu']:<12} {row['suite']:<12} {row['error']:6.1f} %  of {row['cases']}")
 
 
 @app.command()

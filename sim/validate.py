@@ -125,7 +125,7 @@ def chain_cycles(gpu: str, name: str) -> float:
         x, out = torch.ones(32, dtype=torch.int32), torch.zeros(32, dtype=torch.int32)
         for length in (_SHORTER_CHAIN, measure.CHAIN_LENGTH):
             text = measure.chain_assembly(measure.CHAINS[name], length)
-            measure.chain_kernel[(1,)](x, out, ASM=text, num_warps=1)
+            measure.launch_chain(x, out, text)
             cycles.append(device.launches[-1].timing.cycles)
     return (cycles[1] - cycles[0]) / (measure.CHAIN_LENGTH - _SHORTER_CHAIN)
 

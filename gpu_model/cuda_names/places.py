@@ -11,6 +11,8 @@ import torch
 
 from gpu_model.cuda_names.memory import Allocation, MemoryMeter
 
+_functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue] - missing in torch's stubs
+
 _COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 _WITH_STORAGE = (torch.strided, torch.jagged, torch.sparse_coo, *_COMPRESSED)
 
@@ -25,8 +27,8 @@ class Place(Enum):
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage:
     """The storage that carries a tensor's place: of a sparse tensor its values', inside `vmap` the whole batch's."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = torch._C._functorch.get_unwrapped(tensor)
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
     if tensor.layout in _COMPRESSED:
         tensor = tensor.values()
     elif tensor.layout is torch.sparse_coo:

@@ -323,6 +323,11 @@ def chain_assembly(statement: str, length: int = CHAIN_LENGTH) -> str:
     )
 
 
+def launch_chain(x: Tensor, cycles: Tensor, assembly: str) -> None:
+    """Run a chain on one warp: 32 words in, 32 counts of cycles out."""
+    chain_kernel[(1,)](x, cycles, ASM=assembly, num_warps=1)
+
+
 def _microseconds(launch: Callable[[], Any], flush: Tensor, repeats: int) -> float:
     """Median time of a launch that finds L2 full of unwritten lines."""
     times = []
@@ -341,7 +346,7 @@ def chain_cycles(name: str, device: str) -> float:
     """Cycles an instruction of a chain takes."""
     x, cycles = torch.ones(32, dtype=torch.int32, device=device), torch.zeros(32, dtype=torch.int32, device=device)
     for _ in range(3):  # the last run finds its code in the instruction cache
-        chain_kernel[(1,)](x, cycles, ASM=chain_assembly(CHAINS[name]), num_warps=1)
+        launch_chain(x, cycles, chain_assembly(CHAINS[name]))
     return float(cycles.min()) / CHAIN_LENGTH
 
 

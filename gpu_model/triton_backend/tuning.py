@@ -69,12 +69,13 @@ def _measured(work: Callable[[], Any], grad_to_none: Sequence[Any] | None, quant
 
 def _first_that_fits(tuner: Autotuner, configs: list[Config], keywords: dict[str, Any]) -> list[Config]:
     failure: Exception | None = None
+    arguments: dict[str, Any] = tuner.nargs or {}
     for config in configs:
         chosen = {**keywords, **config.all_kwargs(), "warmup": True}
         if config.pre_hook is not None:
-            config.pre_hook({**tuner.nargs, **chosen})
+            config.pre_hook({**arguments, **chosen})
         try:
-            kernel: Any = tuner.fn.run(*tuner.nargs.values(), **chosen)
+            kernel: Any = tuner.fn.run(*arguments.values(), **chosen)
             kernel._init_handles()
         except (OutOfResources, CompileTimeAssertionFailure, PTXASError) as error:
             failure = error
