@@ -115,6 +115,7 @@ def _warpsync(warp, row, flip, target, pc, active, mask):
     return SWITCH
 
 
+@njit
 def _return(ctx, warp, u, frame, consts, pc, active, mask):
     """RET, BRX: lanes of the mask jump to the byte address in a register, lane by lane; the others go on."""
     row = source(u, A, frame, consts)
