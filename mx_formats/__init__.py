@@ -19,7 +19,7 @@ from mx_formats.block import (
 from mx_formats.conversion import OCP, Conversion, Overflow, Rounding, ScaleRule, Specials
 from mx_formats.element import ELEMENTS, ElementFormat, decode, decode_to_float
 from mx_formats.encode import encode
-from mx_formats.error import qsnr_db
+from mx_formats.error import crest_factors, qsnr_db
 from mx_formats.packing import pack, unpack
 from mx_formats.quantize import Quantized, dequantize, quantize, round_trip, tensor_scale_of
 from mx_formats.scale import E8M0, FP32_SCALE, SCALES, UE4M3, ScaleFormat, decode_scale
@@ -52,6 +52,7 @@ __all__ = [
     "ScaleFormat",
     "ScaleRule",
     "Specials",
+    "crest_factors",
     "decode",
     "decode_scale",
     "decode_to_float",

@@ -72,6 +72,20 @@ MXINT4 = BlockFormat(INT4, E8M0, 32)
 NVFP4 = BlockFormat(E2M1, UE4M3, 16, tensor_scale=True)
 NVINT4 = BlockFormat(INT4, UE4M3, 16, tensor_scale=True)
 
+
+def block_floating_point(bits: int, block_size: int) -> BlockFormat:
+    """Block floating point: integers of `bits` bits, sign included, under a shared 8-bit exponent.
+
+    BFP12 and BFP16 of arXiv 2403.20137 have 4 and 8 bits.
+
+    Raises:
+        ValueError: fewer than 2 or more than 16 bits.
+    """
+    if not 2 <= bits <= 16:
+        raise ValueError(f"bits: got {bits}, legal 2..16")
+    return BlockFormat(ElementFormat(f"INT{bits}", 0, bits - 2, 0), E8M0, block_size)
+
+
 OCP_FORMATS: dict[str, BlockFormat] = {
     "MXFP8_E5M2": MXFP8_E5M2,
     "MXFP8_E4M3": MXFP8_E4M3,

@@ -21,3 +21,21 @@ def qsnr_db(exact: np.ndarray, approximate: np.ndarray) -> float:
     if signal == 0:
         raise ValueError("qsnr_db: exact is all zero, so no ratio is defined")
     return float("inf") if noise == 0 else 10 * float(np.log10(signal / noise))
+
+
+def crest_factors(x: np.ndarray, size: int) -> np.ndarray:
+    """Largest magnitude over root mean square of each block of `size` along the last axis, float64; 1 if all zero.
+
+    Raises:
+        ValueError: the size does not divide the axis, or a value is not finite.
+    """
+    x = np.asarray(x, np.float64)
+    if size < 1 or x.shape[-1] % size:
+        raise ValueError(f"size: got {size}, must divide the last axis of length {x.shape[-1]}")
+    if not np.isfinite(x).all():
+        raise ValueError("crest_factors: a value is NaN or infinite, must all be finite")
+    blocks = np.abs(x).reshape(*x.shape[:-1], -1, size)
+    largest = blocks.max(-1)
+    # Relative to the largest, so that no square overflows or underflows to zero.
+    relative = blocks / np.where(largest == 0, 1, largest)[..., None]
+    return np.where(largest == 0, 1.0, 1 / np.sqrt(np.maximum(np.square(relative).mean(-1), 1e-300)))

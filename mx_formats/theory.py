@@ -1,8 +1,8 @@
 """Closed forms of the error of a block format on normal data: arXiv 2510.25602, sections on INT and FP.
 
-The decibel constants are the paper's, to two decimals as printed: unrounded ones move its first crossover from 7.547 to
-7.542. kappa is the crest factor of a block, its largest magnitude over its root mean square; rho in [1, 2) is how much larger
-a power-of-two scale is than the ideal one. A result is the QSNR in dB.
+kappa is the crest factor of a block, its largest magnitude over its root mean square; rho in [1, 2) is how much larger
+a power-of-two scale is than the ideal one. A result is the QSNR in dB. Decibel constants are the paper's, two decimals
+as printed: unrounded ones move the first crossover from 7.546 to 7.542.
 """
 
 import math

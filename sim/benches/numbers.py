@@ -29,7 +29,7 @@ _TORCHAO = {
 def measure(budget_seconds: float) -> Iterator[Measurement]:
     """Yield GB of float32 input a second on one core, results written in place; first of all a plain copy's.
 
-    `there and back` is quantise and dequantise one after the other; `in one pass` is `round_trip`, which keeps no codes.
+    `there and back` is quantise and dequantise in turn; `in one pass` is `round_trip`, which keeps no codes.
     """
     values = np.random.default_rng(0).standard_normal((SIDE, SIDE)).astype(np.float32)
     out = np.empty_like(values)
@@ -67,7 +67,7 @@ def _torchao(values: np.ndarray, block: BlockFormat) -> Callable[[], Any] | None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torch
-        from torchao.prototype.mx_formats import mx_tensor  # pyright: ignore[reportMissingImports] - optional
+        from torchao.prototype.mx_formats import mx_tensor
     torch.set_num_threads(1)
     name = _TORCHAO[block]
     element = getattr(torch, name, name)
