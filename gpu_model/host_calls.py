@@ -13,6 +13,8 @@ _CONVERSION = re.compile(r"%([-+ #0]*)(\*|\d+)?(?:\.(\*|\d+))?(hh|h|ll|l|z|j|t)?
 
 
 def _pointer(registers: np.ndarray, first: int) -> int:
+    if first + 1 >= len(registers):
+        raise ExecutionError(f"a kernel of {len(registers)} registers calls the host with an argument in R{first}")
     return int(registers[first]) | int(registers[first + 1]) << 32
 
 
@@ -48,6 +50,12 @@ def _format_one(launch: Launch, match: re.Match, arguments: _Arguments) -> str:
     if conversion == "%":
         return "%"
     width, precision = (arguments.take("<i") if size == "*" else size for size in (width, precision))
+    width, precision = (size if size is None else int(size) for size in (width, precision))
+    if max(abs(width or 0), precision or 0) > _MOST_CHARACTERS:
+        raise ExecutionError(
+            f"kernel {launch.program.name}: printf pads to {width}, precision {precision}; at most {_MOST_CHARACTERS}"
+        )
+    precision = None if precision is not None and precision < 0 else precision  # as C has it
     spec = "%" + flags + ("" if width is None else str(width)) + ("" if precision is None else f".{precision}")
     if conversion in "fFeEgG":
         return (spec + conversion) % arguments.take("<d")
@@ -59,6 +67,8 @@ def _format_one(launch: Launch, match: re.Match, arguments: _Arguments) -> str:
         return hex(int(arguments.take("<Q")))
     size = "q" if length in ("l", "ll", "z", "j", "t") else "i"
     value = int(arguments.take("<" + (size if conversion in "di" else size.upper())))
+    if conversion == "c":
+        return (spec + "c") % (value & 0xFF)
     return (spec + ("d" if conversion == "u" else conversion)) % value
 
 

@@ -1,12 +1,19 @@
 """device_print and device_assert on the virtual GPU."""
 
+import dataclasses
+import functools
+import struct
+
+import numpy as np
 import pytest
 import torch
 import triton
 import triton.language as tl
 
-from gpu_model import VirtualGPU
+from gpu_model import VirtualGPU, host_calls
 from gpu_model.errors import ExecutionError
+from gpu_model.launch import LOCAL_WINDOW, Launch
+from gpu_model.sass import assemble
 
 
 @triton.jit
@@ -81,3 +88,33 @@ def test_a_kernel_reads_its_own_tables():
     with VirtualGPU("rtx_a6000"):
         sine[(1,)](x, out, BLOCK=128)
     torch.testing.assert_close(out, torch.sin(x), rtol=1e-15, atol=1e-15)
+
+
+def printed(template: bytes, *arguments: bytes) -> str:
+    """What printf makes of a format string and a va_list."""
+    program = dataclasses.replace(assemble("EXIT"), global_data=template + b"\0")
+    launch = Launch(program, (1, 1, 1), 32, 0, b"", (), global_address=0x1000)
+    registers = np.array([0, 0, 0, 0, 0x1000, 0, 0, LOCAL_WINDOW >> 32], np.uint32)
+    return host_calls.printf(launch, registers, np.frombuffer(b"".join(arguments) + bytes(8), np.uint8))
+
+
+def test_printf_as_c_has_it():
+    word = functools.partial(struct.pack, "<i")
+    assert printed(b"%5d|%-5d|%05d|%x", *map(word, (42, 42, -42, -1))) == "   42|42   |-0042|ffffffff"
+    assert printed(b"%*d|%-*d|", *map(word, (4, 7, 4, 7))) == "   7|7   |"
+    assert printed(b"%.*f|", word(-1), word(0), struct.pack("<d", 0.5)) == "0.500000|"  # as if there were none
+    assert printed(b"%c%c%%", word(65), word(0x142)) == "AB%"
+
+
+@pytest.mark.parametrize(
+    ("template", "value"), [(b"%999999999d", 1), (b"%*d", 1 << 30), (b"%*d", -(1 << 31)), (b"%.*f", 1 << 30)]
+)
+def test_printf_does_not_pad_without_end(template, value):
+    with pytest.raises(ExecutionError, match="at most 4096"):
+        printed(template, struct.pack("<i", value), bytes(16))
+
+
+def test_calls_of_a_kernel_with_few_registers_are_named():
+    launch = Launch(assemble("EXIT"), (1, 1, 1), 32, 0, b"", ())
+    with pytest.raises(ExecutionError, match="a kernel of 5 registers calls the host with an argument in R4"):
+        host_calls.printf(launch, np.zeros(5, np.uint32), np.zeros(16, np.uint8))
