@@ -39,9 +39,10 @@ def call(e: Emit) -> None:
 
 
 def lepc(e: Emit) -> None:
-    """LEPC: the program counter, relative to the kernel as all code addresses here are."""
+    """LEPC: the program counter or a label's address, relative to the kernel as all code addresses here are."""
     e.destination(2)
-    e.out[C.A] = ~e.area.row(("immediate", int(e.row["pc"])), ("immediate", 0))
+    address = INSTRUCTION_BYTES * e.target() if e.operands else int(e.row["pc"])
+    e.out[C.A] = ~e.area.row(("immediate", address), ("immediate", 0))
     e.op(Op.MOV, m0=2)
 
 

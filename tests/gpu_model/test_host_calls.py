@@ -47,9 +47,10 @@ def positive_only(x_ptr, out_ptr, BLOCK: tl.constexpr):
     tl.store(out_ptr + index, x)
 
 
-def test_device_assert():
+@pytest.mark.parametrize("name", ["rtx_a6000", "h100_sxm", "rtx_5090"])
+def test_device_assert(name):
     x, out = torch.ones(64), torch.zeros(64)
-    with VirtualGPU("rtx_a6000"):
+    with VirtualGPU(name):
         positive_only[(1,)](x, out, BLOCK=64, debug=True)
         assert torch.equal(out, x)
         x[37] = -1
