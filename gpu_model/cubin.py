@@ -27,12 +27,14 @@ MAX_BANK_BYTES = 64 << 10
 MAX_ZEROED_BYTES = 16 << 20
 _BANKS = 32
 _INITIAL, _ZEROED = ".nv.global.init", ".nv.global"  # global variables with contents, and those that start as zero
+MAX_CLUSTER = 16  # blocks
 _FORMAT_SIZED = 0x04  # the attribute's 16-bit value is the size of the data that follows
 _ATTRIBUTE_PARAM_CBANK = 0x0A
 _ATTRIBUTE_MIN_STACK = 0x12
 _ATTRIBUTE_PARAMETER = 0x17
 _ATTRIBUTE_PARAMETER_V2 = 0x45
 _ATTRIBUTE_REGISTERS = 0x2F
+_ATTRIBUTE_CLUSTER = 0x3D
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Cubin:
         global_data: initial contents of the kernel's own global memory.
         relocations: constant-bank words that hold addresses.
         image: the whole file.
+        cluster: blocks of a cluster in x, y, z.
     """
 
     kernel: str
@@ -74,6 +77,7 @@ class Cubin:
     global_data: bytes = b""
     relocations: tuple[Relocation, ...] = ()
     image: bytes = field(default=b"", repr=False)
+    cluster: tuple[int, int, int] = (1, 1, 1)
 
 
 def _architecture(elf: ELFFile) -> int:
@@ -134,6 +138,16 @@ def _contents(section: Any) -> bytes:
     if len(data) != size:
         raise CubinError(f"section {section.name} claims {size} bytes at {offset:#x}, the file holds {len(data)}")
     return data
+
+
+def _cluster(attributes: list[tuple[int, bytes]]) -> tuple[int, int, int]:
+    for attribute, data in attributes:
+        if attribute == _ATTRIBUTE_CLUSTER:
+            x, y, z = struct.unpack_from("<3I", data)
+            if not 1 <= x * y * z <= MAX_CLUSTER:
+                raise CubinError(f"a cluster of {x} x {y} x {z} blocks, legal are 1 to {MAX_CLUSTER} blocks")
+            return x, y, z
+    return 1, 1, 1
 
 
 def _constant_banks(sections: list[Any], kernel: str) -> dict[int, bytes]:
@@ -227,6 +241,7 @@ def _read(image: bytes) -> Cubin:
         global_data=_global_data(sections),
         relocations=_relocations(sections),
         image=image,
+        cluster=_cluster(attributes),
     )
     _check_limits(cubin)
     return cubin

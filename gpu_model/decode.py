@@ -132,6 +132,7 @@ def _decode_cached(digest: bytes, image: bytes) -> tuple[Program, Cubin]:
         barriers=16,
         global_data=cubin.global_data,
         relocations=cubin.relocations,
+        cluster=cubin.cluster,
     )
     return program, cubin
 

@@ -1,10 +1,11 @@
 """Executing a launch on the CPU: results in the caller's memory, a trace a block, in block order.
 
-Blocks of a kernel without atomics are independent and run on all cores. Blocks of a kernel with atomics may
-wait for each other: they run on one core, a group of resident blocks taking turns, so that locks and
-split-K reductions finish, and give the same bits every time.
+Clusters of a kernel without atomics are independent and run on all cores. Those of a kernel with atomics may
+wait for each other: they run on one core, a group of resident clusters taking turns, so that locks and
+split-K reductions finish, and give the same bits every time. Without clusters, each block is one of its own.
 """
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -14,17 +15,17 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from gpu_model.cluster import ResidentCluster
 from gpu_model.errors import ExecutionError
 from gpu_model.launch import Launch, check_grid
 from gpu_model.machine.lower import constant_area, lower
-from gpu_model.resident import ResidentBlock
 from gpu_model.trace import BlockTrace
 
-_TURN = 2_000_000  # warp-instructions of a block before another resident block's turn, or an interrupt is seen
-_RESIDENT = 1024  # blocks that may wait for each other at a time
+_TURN = 2_000_000  # warp-instructions of a block before another resident cluster's turn, or an interrupt is seen
+_RESIDENT = 1024  # clusters that may wait for each other at a time
 _STUCK = 200_000_000  # warp-instructions without any memory change after which waiting blocks are given up
 _ENDLESS = 2_000_000_000  # the same for a block on its own, which may compute long before it stores
-_BLOCKING = ("ATOMG", "ATOM", "RED", "UTMAREDG")
+_BLOCKING = ("ATOMG", "ATOM", "RED", "REDG", "UTMAREDG", "UBLKRED")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class Dots:
 
     words: np.ndarray
     full: bool
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What one finished block leaves behind."""
+
+    trace: BlockTrace | None
+    dots: np.ndarray
+    instructions: int
 
 
 class Machine:
@@ -64,7 +74,7 @@ class Machine:
         threads: int | None = None,
         max_instructions: int | None = None,
     ):
-        check_grid(launch.program.name, launch.grid, launch.threads)
+        check_grid(launch.program.name, launch.grid, launch.threads, cluster=launch.program.cluster)
         self.launch, self.instructions = launch, 0
         self._code = lower(launch.program)
         self._consts = constant_area(self._code, launch.constant_banks(), launch.program.name)
@@ -73,9 +83,10 @@ class Machine:
         self._limit = max_instructions
         self._turn = _TURN if max_instructions is None else min(_TURN, max_instructions + 1)
         self._waits = bool(np.isin(launch.program.rows["opcode"], _BLOCKING).any())
+        self._clusters = launch.blocks // math.prod(launch.program.cluster)
 
-    def _new_block(self) -> ResidentBlock:
-        return ResidentBlock(self.launch, self._code, self._consts, trace=self._trace, dots=self._dots_limit)
+    def _new_cluster(self) -> ResidentCluster:
+        return ResidentCluster(self.launch, self._code, self._consts, trace=self._trace, dots=self._dots_limit)
 
     @property
     def dots(self) -> Dots:
@@ -89,23 +100,28 @@ class Machine:
         Raises:
             MemoryFault, ExecutionError: the kernel went wrong; see `gpu_model.resident`.
         """
+        done: dict[int, _Result] = {}
+        wanted = 0
+        for results in self._run_clusters():
+            done |= results
+            while wanted in done:
+                yield self._account(done.pop(wanted))
+                wanted += 1
+
+    def _run_clusters(self) -> Iterator[dict[int, _Result]]:
         if self._waits:
             return self._run_in_turns()
         calls_host = any(relocation.target is None for relocation in self.launch.program.relocations)
-        if self._threads > 1 and self.launch.blocks > 1 and not calls_host:  # prints come in block order
+        if self._threads > 1 and self._clusters > 1 and not calls_host:  # prints come in block order
             return self._run_in_parallel()
         return self._run_in_order()
 
-    def _finish(self, resident: ResidentBlock) -> tuple[BlockTrace | None, np.ndarray, int]:
-        return resident.take_trace(), resident.take_dots(), resident.instructions
-
-    def _account(self, result: tuple[BlockTrace | None, np.ndarray, int]) -> BlockTrace | None:
-        trace, dots, instructions = result
-        self.instructions += instructions
+    def _account(self, result: _Result) -> BlockTrace | None:
+        self.instructions += result.instructions
         self._check_limit(self.instructions)
         if sum(map(len, self._dots)) < self._dots_limit:
-            self._dots.append(dots)
-        return trace
+            self._dots.append(result.dots)
+        return result.trace
 
     def _check_limit(self, instructions: int) -> None:
         if self._limit is not None and instructions > self._limit:
@@ -113,8 +129,8 @@ class Machine:
                 f"kernel {self.launch.program.name} ran more than the {self._limit} warp-instructions it was allowed"
             )
 
-    def _run_whole(self, resident: ResidentBlock, block: int) -> tuple[BlockTrace | None, np.ndarray, int]:
-        resident.start(block)
+    def _run_whole(self, resident: ResidentCluster, cluster: int) -> dict[int, _Result]:
+        resident.start(cluster)
         changes, since = 0, 0
         while not resident.run(self._turn):
             self._check_limit(resident.instructions)
@@ -122,77 +138,78 @@ class Machine:
                 changes, since = resident.changes, resident.instructions
             elif resident.instructions - since > _ENDLESS:
                 raise self._stuck(deque([resident]), _ENDLESS)
-        return self._finish(resident)
+        return _results(resident)
 
-    def _run_in_order(self) -> Iterator[BlockTrace | None]:
-        resident = self._new_block()
-        for block in range(self.launch.blocks):
-            yield self._account(self._run_whole(resident, block))
+    def _run_in_order(self) -> Iterator[dict[int, _Result]]:
+        resident = self._new_cluster()
+        for cluster in range(self._clusters):
+            yield self._run_whole(resident, cluster)
 
-    def _run_in_parallel(self) -> Iterator[BlockTrace | None]:
-        """Independent blocks on worker threads, a few ahead of the one that is asked for."""
-        free: SimpleQueue[ResidentBlock] = SimpleQueue()
+    def _run_in_parallel(self) -> Iterator[dict[int, _Result]]:
+        """Independent clusters on worker threads, a few ahead of the one that is asked for."""
+        free: SimpleQueue[ResidentCluster] = SimpleQueue()
         for _ in range(self._threads):
-            free.put(self._new_block())
+            free.put(self._new_cluster())
 
-        def work(block: int) -> tuple[BlockTrace | None, np.ndarray, int]:
+        def work(cluster: int) -> dict[int, _Result]:
             resident = free.get()
             try:
-                return self._run_whole(resident, block)
+                return self._run_whole(resident, cluster)
             finally:
                 free.put(resident)
 
         waiting: deque[Future] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
             try:
-                for block in range(self.launch.blocks):
-                    waiting.append(pool.submit(work, block))
+                for cluster in range(self._clusters):
+                    waiting.append(pool.submit(work, cluster))
                     if len(waiting) > 4 * self._threads:
-                        yield self._account(waiting.popleft().result())
+                        yield waiting.popleft().result()
                 while waiting:
-                    yield self._account(waiting.popleft().result())
+                    yield waiting.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _run_in_turns(self) -> Iterator[BlockTrace | None]:
-        """Blocks that may wait for each other take turns; finished ones make room for the next."""
-        spare: list[ResidentBlock] = []
-        resident: deque[ResidentBlock] = deque()
-        done: dict[int, tuple[BlockTrace | None, np.ndarray, int]] = {}
-        started, wanted, idle, spent, changes = 0, 0, 0, 0, {}
-        while wanted < self.launch.blocks:
-            # A new block starts only when those before it wait, so that most kernels have one in flight.
-            if not resident or (idle and started < self.launch.blocks and len(resident) < _RESIDENT):
-                newcomer = spare.pop() if spare else self._new_block()
+    def _run_in_turns(self) -> Iterator[dict[int, _Result]]:
+        """Clusters that may wait for each other take turns; finished ones make room for the next."""
+        spare: list[ResidentCluster] = []
+        resident: deque[ResidentCluster] = deque()
+        started, finished, idle, spent, changes = 0, 0, 0, 0, {}
+        while finished < self._clusters:
+            # A new cluster starts only when those before it wait, so that most kernels have one in flight.
+            if not resident or (idle and started < self._clusters and len(resident) < _RESIDENT):
+                newcomer = spare.pop() if spare else self._new_cluster()
                 newcomer.start(started)
                 started += 1
                 resident.appendleft(newcomer)
             current = resident.popleft()
             before = current.instructions
-            finished = current.run(self._turn)
+            done = current.run(self._turn)
             spent += current.instructions - before
             self._check_limit(spent)
-            if finished:
-                done[current.block] = self._finish(current)
+            if done:
+                yield _results(current)
                 spare.append(current)
-                idle = 0
+                finished, idle = finished + 1, 0
             else:
-                progressed = current.changes != changes.get(current.block, 0)
-                changes[current.block] = current.changes
+                progressed = current.changes != changes.get(current.number, 0)
+                changes[current.number] = current.changes
                 idle = 1 if progressed else idle + current.instructions - before
                 resident.append(current)
-                if idle > max(_STUCK, 2 * _TURN * len(resident)) and started == self.launch.blocks:
+                if idle > max(_STUCK, 2 * _TURN * len(resident)) and started == self._clusters:
                     raise self._stuck(resident, _STUCK)
-            while wanted in done:
-                yield self._account(done.pop(wanted))
-                wanted += 1
 
-    def _stuck(self, resident: deque[ResidentBlock], limit: int) -> ExecutionError:
-        where = "; ".join(block.place() for block in list(resident)[:4])
+    def _stuck(self, resident: deque[ResidentCluster], limit: int) -> ExecutionError:
+        blocks = [block for cluster in resident for block in cluster.blocks]
+        where = "; ".join(block.place() for block in blocks[:4])
         return ExecutionError(
-            f"deadlock or endless loop in kernel {self.launch.program.name}: {len(resident)} blocks ran {limit} "
+            f"deadlock or endless loop in kernel {self.launch.program.name}: {len(blocks)} blocks ran {limit} "
             f"warp-instructions and none finished or changed memory; they wait at {where}"
         )
+
+
+def _results(cluster: ResidentCluster) -> dict[int, _Result]:
+    return {block.block: _Result(block.take_trace(), block.take_dots(), block.instructions) for block in cluster.blocks}
 
 
 def execute(machine: Machine) -> None:

@@ -6,7 +6,8 @@ import struct
 import numpy as np
 
 from gpu_model.errors import ExecutionError
-from gpu_model.launch import LOCAL_WINDOW, Launch
+from gpu_model.launch import Launch
+from gpu_model.machine.window import LOCAL_WINDOW
 
 _MOST_CHARACTERS = 4096
 _CONVERSION = re.compile(r"%([-+ #0]*)(\*|\d+)?(?:\.(\*|\d+))?(hh|h|ll|l|z|j|t)?([diouxXcsfFeEgGaAp%])")

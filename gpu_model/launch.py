@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 
 from gpu_model.cubin import Cubin
 from gpu_model.errors import LaunchError
+from gpu_model.machine.window import LOCAL_WINDOW, SHARED_WINDOW
 from gpu_model.program import Program, Relocation
 
 WARP_LANES = 32
@@ -28,8 +30,22 @@ class _Geometry:
 _EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28)
 _LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C)  # sm_100 and up
 _PARAMETER_ADDRESS = {90: 0x198, 120: 0x348}  # generic address of the parameters, for tensor maps among them
-_LOCAL_WINDOW = 0x20
-LOCAL_WINDOW = 1 << 56  # generic address of a thread's local memory
+_SHARED_WINDOW, _LOCAL_WINDOW = 0x18, 0x20
+
+
+@dataclass(frozen=True)
+class _ClusterWords:
+    explicit: int  # 1 if the launch has clusters
+    shape: int  # three words: blocks of a cluster
+    inverse: int  # three floats: 1 / shape
+    counts: int  # three words: clusters of the grid
+    blocks: int  # of a cluster
+
+
+_CLUSTERS = {
+    90: _ClusterWords(explicit=0x140, shape=0x144, inverse=0x150, counts=0x15C, blocks=0x188),
+    120: _ClusterWords(explicit=0x36C, shape=0x2A0, inverse=0x2B0, counts=0x2C0, blocks=0x2CC),
+}
 HOST_FUNCTIONS = {"vprintf": 1 << 57, "__assertfail": (1 << 57) + 16}  # addresses of functions the host provides
 
 
@@ -134,6 +150,18 @@ class Launch:
         x, y, _ = self.grid
         return linear % x, linear // x % y, linear // (x * y)
 
+    def cluster_blocks(self, cluster: int) -> list[int]:
+        """Linear indices of a cluster's blocks by rank; clusters are counted as blocks are, x fastest."""
+        counts = [g // c for g, c in zip(self.grid, self.program.cluster, strict=True)]
+        at = cluster % counts[0], cluster // counts[0] % counts[1], cluster // (counts[0] * counts[1])
+        first = [a * c for a, c in zip(at, self.program.cluster, strict=True)]
+        width, height, _ = self.program.cluster
+        return [
+            first[0] + rank % width
+            + self.grid[0] * (first[1] + rank // width % height + self.grid[1] * (first[2] + rank // (width * height)))
+            for rank in range(math.prod(self.program.cluster))
+        ]  # fmt: skip
+
     def constant_banks(self) -> dict[int, bytes]:
         """The constant banks the kernel sees: launch geometry and parameters in bank 0, its own data elsewhere."""
         base = self.program.parameter_base
@@ -145,7 +173,15 @@ class Launch:
         struct.pack_into("<3I", bank, where.grid, *self.grid)
         struct.pack_into("<I", bank, where.stack_top, local_bytes(self.program))
         if where is _EARLIER:
+            struct.pack_into("<Q", bank, _SHARED_WINDOW, SHARED_WINDOW)
             struct.pack_into("<Q", bank, _LOCAL_WINDOW, LOCAL_WINDOW)
+        if clusters := _CLUSTERS.get(self.program.arch):
+            shape = self.program.cluster
+            struct.pack_into("<I", bank, clusters.explicit, shape != (1, 1, 1))
+            struct.pack_into("<3I", bank, clusters.shape, *shape)
+            struct.pack_into("<3f", bank, clusters.inverse, *(_inverse(size) for size in shape))
+            struct.pack_into("<3I", bank, clusters.counts, *(g // c for g, c in zip(self.grid, shape, strict=True)))
+            struct.pack_into("<I", bank, clusters.blocks, math.prod(shape))
         if self.parameter_address and self.program.arch in _PARAMETER_ADDRESS:
             struct.pack_into("<Q", bank, _PARAMETER_ADDRESS[self.program.arch], self.parameter_address)
         bank[base : base + len(self.parameters)] = self.parameters
@@ -168,8 +204,20 @@ def local_bytes(program: Program) -> int:
     return -(-program.local_bytes // 16) * 16
 
 
-def check_grid(kernel: str, grid: tuple[int, int, int], threads: int, limit: int = 1024) -> None:
-    """Refuse a grid or block that no GPU launches.
+def _inverse(divisor: int) -> np.float32:
+    """1 / divisor, rounded up unless exact, so that the product with a multiple of it is not cut off below it."""
+    inverse = np.float32(1) / np.float32(divisor)
+    return inverse if float(inverse) * divisor >= 1 else np.nextafter(inverse, np.float32(2))
+
+
+def check_grid(
+    kernel: str,
+    grid: tuple[int, int, int],
+    threads: int,
+    limit: int = 1024,
+    cluster: tuple[int, int, int] = (1, 1, 1),
+) -> None:
+    """Refuse a grid, block or cluster that no GPU launches.
 
     Raises:
         LaunchError: naming the dimension, its value and the legal range.
@@ -177,6 +225,11 @@ def check_grid(kernel: str, grid: tuple[int, int, int], threads: int, limit: int
     for axis, blocks, most in zip("xyz", grid, MAX_GRID, strict=True):
         if not 0 <= blocks <= most:
             raise LaunchError(f"launch of {kernel}: grid {axis} is {blocks}, legal 0 to {most}")
+    for axis, blocks, size in zip("xyz", grid, cluster, strict=True):
+        if blocks % size:
+            raise LaunchError(
+                f"launch of {kernel}: grid {axis} is {blocks}, expected a multiple of the cluster's {size} blocks"
+            )
     if not 1 <= threads <= limit:
         raise LaunchError(f"launch of {kernel}: {threads} threads a block, legal 1 to {limit}")
 

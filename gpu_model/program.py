@@ -39,7 +39,7 @@ SPECIAL_REGISTERS = (
     "SRZ", "SR_LANEID", "SR_TID.X", "SR_TID.Y", "SR_TID.Z", "SR_CTAID.X", "SR_CTAID.Y", "SR_CTAID.Z",
     "SR_NTID", "SR_CLOCKLO", "SR_CLOCKHI", "SR_LTMASK", "SR_LEMASK", "SR_GTMASK", "SR_GEMASK", "SR_EQMASK",
     "SR_VIRTUALSMID", "SR_SMEMSZ", "SR_SWINLO", "SR_SWINHI", "SR_CgaCtaId", "SR_WARPID", "SR_VIRTID",
-    "SR_GLOBALTIMERLO", "SR_GLOBALTIMERHI",
+    "SR_GLOBALTIMERLO", "SR_GLOBALTIMERHI", "SR_CgaSize",
 )  # fmt: skip
 
 OPERAND = np.dtype(
@@ -114,6 +114,7 @@ class Program:
         barriers: named barriers used.
         global_data: initial contents of the kernel's own global memory (tables, strings).
         relocations: constant-bank words that point into it, or at host functions such as vprintf.
+        cluster: blocks of a cluster in x, y, z.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Program:
     barriers: int
     global_data: bytes = b""
     relocations: tuple[Relocation, ...] = ()
+    cluster: tuple[int, int, int] = (1, 1, 1)
 
     def __len__(self) -> int:
         return len(self.rows)

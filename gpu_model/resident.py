@@ -8,17 +8,28 @@ import numpy as np
 from gpu_model import host_calls
 from gpu_model.errors import ExecutionError, MemoryFault
 from gpu_model.launch import HOST_FUNCTIONS, Launch, Segment, local_bytes
-from gpu_model.machine.block import CALLED, DEADLOCK, DONE, FAILED, run_block, start_block
-from gpu_model.machine.context import CONSTANT_SPACE, GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE, Context, Fault
+from gpu_model.machine.barriers import CLUSTER_BARRIER, arrivals
+from gpu_model.machine.block import BLOCKED, CALLED, DONE, FAILED, PAUSED, WAITING, run_block, start_block
+from gpu_model.machine.context import (
+    CLUSTER_RANK_SHIFT,
+    CONSTANT_SPACE,
+    GENERIC_SPACE,
+    GLOBAL_SPACE,
+    LOCAL_SPACE,
+    SHARED_SPACE,
+    Context,
+    Fault,
+)
 from gpu_model.machine.families import function_table
 from gpu_model.machine.lower import Code
-from gpu_model.machine.splits import EXITED, WARP_BYTES, Warp
+from gpu_model.machine.splits import AT_BARRIER, AT_BLOCK_BARRIER, EXITED, READY, WARP_BYTES, Warp
 from gpu_model.machine.tensor import DOT_WORDS, SCRATCH_BYTES
 from gpu_model.trace import BlockTrace
 
 _TEMP_ROWS = 16
 _UNDO_WORDS = 1 << 16
-_SPACES = {GLOBAL_SPACE: "global", SHARED_SPACE: "shared", LOCAL_SPACE: "local", CONSTANT_SPACE: "constant"}
+_SPACES = {GLOBAL_SPACE: "global", SHARED_SPACE: "shared", LOCAL_SPACE: "local", GENERIC_SPACE: "generic",
+           CONSTANT_SPACE: "constant"}  # fmt: skip
 
 
 class _Trace:
@@ -101,19 +112,31 @@ class ResidentBlock:
         launch, ctx = self.launch, np.zeros(Context.COUNT, np.int64)
         for entry, array in (
             (Context.MICROOPS, code.microops), (Context.CONSTS, consts), (Context.FRAMES, self._frames),
-            (Context.TEMP, self._temp), (Context.WARP_STATES, self._states), (Context.SHARED, self._shared),
-            (Context.LOCAL, self._local), (Context.RANGES, self._ranges), (Context.ADDRESS, self._addresses),
-            (Context.HOST_ADDRESS, self._host_addresses),
-            (Context.UNDO, self._undo), (Context.DOTS, self._dots), (Context.STEPS, self._steps),
+            (Context.TEMP, self._temp), (Context.WARP_STATES, self._states), (Context.LOCAL, self._local),
+            (Context.RANGES, self._ranges), (Context.ADDRESS, self._addresses), (Context.UNDO, self._undo),
+            (Context.HOST_ADDRESS, self._host_addresses), (Context.DOTS, self._dots), (Context.STEPS, self._steps),
             (Context.TENSOR, self._tensor), (Context.BANKS, self._banks),
         ):  # fmt: skip
             ctx[entry] = array.ctypes.data
         ctx[Context.FRAME_BYTES], ctx[Context.WARPS] = code.frame_bytes, launch.warps
-        ctx[Context.SHARED_BYTES], ctx[Context.LOCAL_BYTES] = launch.shared_bytes, local_bytes(launch.program)
+        ctx[Context.LOCAL_BYTES] = local_bytes(launch.program)
         ctx[Context.RANGE_COUNT] = len(launch.segments)
         ctx[Context.NTID_X], ctx[Context.NTID_Y], ctx[Context.NTID_Z] = launch.threads, 1, 1
         ctx[Context.UNDO_CAPACITY], ctx[Context.DOT_CAPACITY] = len(self._undo), len(self._dots)
         return ctx
+
+    def join(self, contexts: np.ndarray, rank: int) -> None:
+        """Become a block of a cluster.
+
+        Args:
+            contexts: int64[blocks], where the cluster's blocks put the addresses of their contexts.
+            rank: of this block.
+        """
+        ctx, first = self._ctx, rank << CLUSTER_RANK_SHIFT
+        contexts[rank] = ctx.ctypes.data
+        ctx[Context.RANK], ctx[Context.CLUSTER_BLOCKS], ctx[Context.CLUSTER] = rank, len(contexts), contexts.ctypes.data
+        ctx[Context.SHARED] = self._shared.ctypes.data - first
+        ctx[Context.SHARED_END] = first + self.launch.shared_bytes
 
     @property
     def instructions(self) -> int:
@@ -130,8 +153,9 @@ class ResidentBlock:
         ctx, self.block = self._ctx, block
         ctx[Context.CTAID_X], ctx[Context.CTAID_Y], ctx[Context.CTAID_Z] = self.launch.block_index(block)
         for entry in (Context.TRACE_EVENTS, Context.TRACE_ACCESSES, Context.UNDO_COUNT, Context.DOT_COUNT,
-                      Context.EXECUTED, Context.CHANGED, Context.FAULT):  # fmt: skip
+                      Context.EXECUTED, Context.CHANGED, Context.FAULT, Context.NEXT_WARP, Context.IDLE):  # fmt: skip
             ctx[entry] = 0
+        ctx[Context.NAMED_BARRIERS : Context.COUNT] = 0
         for memory in (self._frames, self._shared, self._local):
             memory.fill(0)
         ctx[Context.TRACE] = self._trace is not None
@@ -139,29 +163,31 @@ class ResidentBlock:
             self._trace.attach(ctx)
         start_block(ctx.ctypes.data, self.launch.threads)
 
-    def run(self, budget: int) -> bool:
-        """Run for at most `budget` warp-instructions; True once the block is done.
+    def run(self, budget: int) -> int:
+        """Run for at most `budget` warp-instructions.
+
+        Returns:
+            `DONE`, `PAUSED` when the budget is used up, and `BLOCKED` or `WAITING` (see `gpu_model.machine.block`)
+            when the block cannot go on by itself.
 
         Raises:
             MemoryFault: an access outside the launch's memory, or misaligned; the block's stores are undone.
-            ExecutionError: a trap, or a deadlock at barriers.
+            ExecutionError: a trap.
         """
         ctx = self._ctx
         ctx[Context.BUDGET] = budget
         while True:
             outcome = run_block(ctx.ctypes.data)
-            if outcome == DONE:
-                return True
+            if outcome in (DONE, BLOCKED, WAITING):
+                return outcome
             if outcome == FAILED:
                 raise self._fault()
-            if outcome == DEADLOCK:
-                raise self._deadlock()
             if outcome == CALLED:
                 self._call_host()
             elif self._trace and ctx[Context.BUDGET] > 0:
                 self._trace.grow(ctx)
             else:
-                return False
+                return PAUSED
 
     def _call_host(self) -> None:
         """Serve a call of vprintf or __assertfail: PTX passes arguments in R4 and up."""
@@ -208,14 +234,16 @@ class ResidentBlock:
             return ExecutionError(f"return to {address:#x}, which is no instruction of the kernel: {where}")
         space = _SPACES[int(ctx[Context.FAULT_SPACE])]
         what = "misaligned" if kind == Fault.MISALIGNED else "out-of-bounds"
-        near = self._nearest(address) if space == "global" else self._limits(space)
+        near = self._nearest(address) if space in ("global", "generic") else self._limits(space)
         return MemoryFault(f"{what} {space} access of {size} bytes at {address:#x}: {where}; {near}; {undone}")
 
     def _limits(self, space: str) -> str:
         if space == "constant":
             return "the constant bank ends before it"
-        size = self.launch.shared_bytes if space == "shared" else local_bytes(self.launch.program)
-        return f"{space} memory is 0x0 to {size:#x}"
+        if space == "local":
+            return f"local memory is 0x0 to {local_bytes(self.launch.program):#x}"
+        first = int(self._ctx[Context.RANK]) << CLUSTER_RANK_SHIFT
+        return f"shared memory is {first:#x} to {first + self.launch.shared_bytes:#x}"
 
     def _nearest(self, address: int) -> str:
         segments = self.launch.segments
@@ -248,8 +276,34 @@ class ResidentBlock:
                 return f"block {self.launch.block_index(self.block)}, warp {warp}, {self.launch.program.where(row)}"
         return f"block {self.launch.block_index(self.block)}"
 
-    def _deadlock(self) -> ExecutionError:
-        return ExecutionError(
-            f"deadlock in kernel {self.launch.program.name}, block {self.launch.block_index(self.block)}: every warp "
-            "that has not exited waits at a barrier that cannot complete"
+    def waits(self) -> list[str]:
+        """What each warp that has not exited waits for, for messages."""
+        waits = []
+        for warp, state in enumerate(self._states):
+            if state[Warp.STATUS] == AT_BARRIER:
+                waits.append((warp, self._barrier_wait(state)))
+            elif state[Warp.STATUS] == READY and state[Warp.TESTED_ROW]:
+                waits.append((warp, self._mbarrier_wait(state)))
+        return [f"block {self.launch.block_index(self.block)}, warp {warp} waits {wait}" for warp, wait in waits]
+
+    def _barrier_wait(self, state: np.ndarray) -> str:
+        barrier = int(state[Warp.BARRIER])
+        splits = state[Warp.SPLIT :].reshape(-1, 3)[: state[Warp.SPLITS]]
+        at = [int(pc) - 1 for pc, _, waiting in splits if waiting == AT_BLOCK_BARRIER]
+        if not at:
+            return f"for lanes to converge, {self.launch.program.where(int(splits[0][0]))}"
+        where = self.launch.program.where(at[0])
+        if barrier == CLUSTER_BARRIER:
+            return f"at the cluster's barrier, {where}"
+        here, _, needed = arrivals(self._ctx.ctypes.data, barrier)
+        return f"at barrier {barrier}, which {here} of {needed} warps have reached, {where}"
+
+    def _mbarrier_wait(self, state: np.ndarray) -> str:
+        address, asked = int(state[Warp.TESTED]), int(state[Warp.TESTED_PHASE])
+        offset = address - (int(self._ctx[Context.RANK]) << CLUSTER_RANK_SHIFT)
+        word = int(self._shared[offset : offset + 8].view(np.uint64)[0])
+        pending, expected, missing = -(word >> 43) & 0xFFFFF, -(word >> 1) & 0xFFFFF, word >> 21 & 0x3FFFFF
+        return (
+            f"for phase {asked} of the mbarrier at {address:#x}, {pending} of {expected} arrivals and {missing} bytes "
+            f"short, {self.launch.program.where(int(state[Warp.TESTED_ROW]))}"
         )

@@ -3,24 +3,25 @@
 import numpy as np
 from numba import njit
 
+from gpu_model.machine.barriers import release_barriers
 from gpu_model.machine.context import Context, get, put
 from gpu_model.machine.lanes import load_i64, store_i64, store_u32
 from gpu_model.machine.microop import PREDICATE_SINK
 from gpu_model.machine.splits import (
-    AT_BARRIER,
     EXITED,
     READY,
     WARP_BYTES,
     WARP_ENTRIES,
     Warp,
-    leave_barrier,
 )
-from gpu_model.machine.warp import FAULTED, FULL, FULL_TRACE, HOST_CALL, run_warp
+from gpu_model.machine.warp import FAULTED, FULL, FULL_TRACE, HOST_CALL, POLLED, run_warp
 
 SLICE = 1 << 16  # warp-instructions
 
-# What `run_block` returns.
-DONE, PAUSED, FAILED, DEADLOCK, CALLED = range(5)
+PATIENCE = 1 << 16  # rounds of nothing but unsuccessful tests after which nobody is expected to make them succeed
+
+# What `run_block` returns. BLOCKED: every warp waits at a barrier or has exited; WAITING: or tests an mbarrier.
+DONE, PAUSED, FAILED, BLOCKED, WAITING, CALLED = range(6)
 
 
 @njit(nogil=True, cache=True)
@@ -40,38 +41,6 @@ def start_block(ctx, threads):
 
 
 @njit
-def _threads_at(ctx, barrier):
-    """Threads that wait at a barrier, and the number it waits for (all living ones unless it says)."""
-    arrived, alive, wanted = np.int64(0), np.int64(0), np.int64(0)
-    for index in range(get(ctx, Context.WARPS)):
-        warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * index
-        living = 0
-        for lane in range(32):
-            living += (load_i64(warp, Warp.ALIVE) >> lane) & 1
-        alive += living
-        if load_i64(warp, Warp.STATUS) == AT_BARRIER and load_i64(warp, Warp.BARRIER) == barrier:
-            arrived += living
-            wanted = max(wanted, load_i64(warp, Warp.BARRIER_THREADS))
-    return arrived, wanted if wanted else alive
-
-
-@njit
-def _release_barriers(ctx):
-    """Let the warps of every complete barrier go on; says whether any did."""
-    released = False
-    for barrier in range(16):
-        arrived, wanted = _threads_at(ctx, barrier)
-        if arrived == 0 or arrived < wanted:
-            continue
-        for index in range(get(ctx, Context.WARPS)):
-            warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * index
-            if load_i64(warp, Warp.STATUS) == AT_BARRIER and load_i64(warp, Warp.BARRIER) == barrier:
-                leave_barrier(warp)
-                released = True
-    return released
-
-
-@njit
 def _finished(ctx):
     for index in range(get(ctx, Context.WARPS)):
         warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * index
@@ -82,14 +51,19 @@ def _finished(ctx):
 
 @njit(nogil=True, cache=True)
 def run_block(ctx):
-    """Run a started block until it is done, faults, deadlocks, or its budget or trace space is used up.
+    """Run a started block until it is done, faults, cannot go on, or its budget or trace space is used up.
 
-    Warps take turns of at most `SLICE` instructions, so that one that spins on another's store does not keep
-    it from running.
+    Warps take turns of at most `SLICE` instructions, and a turn ends at an mbarrier whose phase is not complete, so
+    that one that waits for another does not keep it from running. In a round that finds nothing but such waits the
+    block is `WAITING`; a block that is alone in its cluster then tries on, for as many rounds as a program might
+    count before it gives up.
     """
+    warps = get(ctx, Context.WARPS)
     while True:
-        running = False
-        for index in range(get(ctx, Context.WARPS)):
+        running, idle, changed = False, True, get(ctx, Context.CHANGED)
+        for _ in range(warps):
+            index = get(ctx, Context.NEXT_WARP)
+            put(ctx, Context.NEXT_WARP, index + 1 if index + 1 < warps else 0)
             warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * index
             if load_i64(warp, Warp.STATUS) != READY:
                 continue
@@ -101,9 +75,17 @@ def run_block(ctx):
             if outcome == HOST_CALL:
                 return CALLED
             running = True
+            idle &= outcome == POLLED
             if outcome == FULL_TRACE or get(ctx, Context.BUDGET) <= 0:
                 return PAUSED
-        if _release_barriers(ctx):
+        if release_barriers(ctx):
+            put(ctx, Context.IDLE, 0)
             continue
         if not running:
-            return DONE if _finished(ctx) else DEADLOCK
+            return DONE if _finished(ctx) else BLOCKED
+        if not idle or get(ctx, Context.CHANGED) != changed:
+            put(ctx, Context.IDLE, 0)
+            continue
+        put(ctx, Context.IDLE, get(ctx, Context.IDLE) + 1)
+        if get(ctx, Context.CLUSTER_BLOCKS) > 1 or get(ctx, Context.IDLE) >= PATIENCE:
+            return WAITING

@@ -17,8 +17,8 @@ class Context(IntEnum):
     TEMP = 4  # address of scratch rows
     WARP_STATES = 5  # address of the first warp's control state
     WARPS = 6
-    SHARED = 7  # address and bytes of shared memory
-    SHARED_BYTES = 8
+    SHARED = 7  # what to add to a shared address of this block to reach host memory
+    SHARED_END = 8  # one past the block's last shared address
     LOCAL = 9  # address of local memory, and bytes a thread
     LOCAL_BYTES = 10
     RANGES = 11  # address of (low, high, host address less low) of each piece of global memory, sorted
@@ -65,7 +65,13 @@ class Context(IntEnum):
     CALL_MASK = 52
     LAST_SHIFT = 53  # from an address in the range of the last access to its host address
     HOST_ADDRESS = 54  # address of scratch for host addresses: 32 lanes, and 32 more for a copy's other side
-    COUNT = 55
+    RANK = 55  # of the block in its cluster: bits 24 and up of its shared addresses
+    CLUSTER_BLOCKS = 56
+    CLUSTER = 57  # address of the contexts' addresses of the cluster's blocks, by rank
+    NEXT_WARP = 58  # whose turn it is
+    IDLE = 59  # rounds in a row in which the warps did nothing but test barriers
+    NAMED_BARRIERS = 60  # 16 named barriers, four entries each: see `gpu_model.machine.barriers`
+    COUNT = 60 + 16 * 4
 
 
 class Fault(IntEnum):
@@ -80,11 +86,13 @@ class Fault(IntEnum):
 
 
 # As plain integers, which Numba folds.
-SHARED, SHARED_BYTES = int(Context.SHARED), int(Context.SHARED_BYTES)
+SHARED, SHARED_END, RANK = int(Context.SHARED), int(Context.SHARED_END), int(Context.RANK)
 LOCAL, LOCAL_BYTES = int(Context.LOCAL), int(Context.LOCAL_BYTES)
 WARP, ADDRESS, HOST_ADDRESS = int(Context.WARP), int(Context.ADDRESS), int(Context.HOST_ADDRESS)
 
-GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE, CONSTANT_SPACE = 0, 1, 2, 3
+GLOBAL_SPACE, SHARED_SPACE, LOCAL_SPACE, GENERIC_SPACE, CONSTANT_SPACE = range(5)
+
+CLUSTER_RANK_SHIFT = 24  # of the block's rank in a shared address
 
 
 @njit

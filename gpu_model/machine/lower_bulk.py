@@ -1,6 +1,7 @@
 """Lowering of asynchronous copies, their barriers and fences."""
 
-from gpu_model.machine import bulk, reduce
+from gpu_model import tensormap
+from gpu_model.machine import atomics, bulk, mbarrier, reduce
 from gpu_model.machine.emit import Emit
 from gpu_model.machine.lower_control import nothing
 from gpu_model.machine.microop import Column as C
@@ -9,11 +10,11 @@ from gpu_model.program import ZERO_REGISTER, ZERO_UNIFORM, Operand
 
 _RANKS = {f"{rank}D": rank for rank in range(1, 6)}
 _ARRIVALS = {
-    "A1T0": bulk.ARRIVE_ONE,
-    "ART0": bulk.ARRIVE_REGISTER,
-    "A0T1": bulk.EXPECT_ONE,
-    "A0TR": bulk.EXPECT_REGISTER,
-    "A0TX": bulk.COMPLETE_REGISTER,
+    "A1T0": mbarrier.ARRIVE_ONE,
+    "ART0": mbarrier.ARRIVE_REGISTER,
+    "A0T1": mbarrier.EXPECT_ONE,
+    "A0TR": mbarrier.EXPECT_REGISTER,
+    "A0TX": mbarrier.COMPLETE_REGISTER,
 }
 _REDUCTIONS = {
     name: getattr(reduce, name) for name in ("ADD", "MIN", "MAX", "INC", "DEC", "AND", "OR", "XOR")
@@ -59,17 +60,17 @@ def syncs(e: Emit) -> None:
         e.source(C.B, e.take())
         return e.op(Op.BARRIER_TEST, m0=offset, m1="TRYWAIT" in e.modifiers)
     e.known("ARRIVE", "TRANS64", "RED", "OPTOUT", *_ARRIVALS)
-    how = e.choose(_ARRIVALS, bulk.ARRIVE_ONE | bulk.EXPECT_REGISTER)
+    how = e.choose(_ARRIVALS, mbarrier.ARRIVE_ONE | mbarrier.EXPECT_REGISTER)
     e.destination(2)
     offset = _shared_address(e)
     e.source(C.B, e.take())
-    return e.op(Op.BARRIER_ARRIVE, m0=offset, m1=how | bulk.DROP * ("OPTOUT" in e.modifiers))
+    return e.op(Op.BARRIER_ARRIVE, m0=offset, m1=how | mbarrier.DROP * ("OPTOUT" in e.modifiers))
 
 
 def copies_arrive(e: Emit) -> None:
     """ARRIVES.LDGSTSBAR: this thread's earlier LDGSTS, all complete here, arrive at an mbarrier."""
     e.known("LDGSTSBAR", "64", "ARVCNT", "TRANSCNT")
-    how = bulk.ARRIVE_ONE if "ARVCNT" in e.modifiers else bulk.COMPLETE_ONE
+    how = mbarrier.ARRIVE_ONE if "ARVCNT" in e.modifiers else mbarrier.COMPLETE_ONE
     e.op(Op.BARRIER_ARRIVE, m0=_shared_address(e), m1=how)
 
 
@@ -77,26 +78,67 @@ def tensor_copy(op: Op):
     """A lowering for UTMALDG, UTMASTG and UTMAREDG."""
 
     def lower(e: Emit) -> None:
-        e.known(*_RANKS, "GATHER4", *(_REDUCTIONS if op == Op.TENSOR_REDUCE else ()))
+        extra = {Op.TENSOR_LOAD: ("GATHER4", "MULTICAST"), Op.TENSOR_STORE: ("SCATTER4",)}.get(op, _REDUCTIONS)
+        e.known(*_RANKS, *extra)
         _uniform_rows(e, C.A)
         _uniform_rows(e, C.B)
-        if e.operands and e.operands[0]["kind"] == Operand.MEMORY:
-            e.take()  # a cache policy
+        shared_out = "MULTICAST" in e.modifiers
+        if shared_out:
+            e.source(C.C, e.take())
+        _cache_policy(e)
         kind = e.choose(_REDUCTIONS) if op == Op.TENSOR_REDUCE else 0
-        e.op(op, m0=e.choose(_RANKS), m1=kind, m2="GATHER4" in e.modifiers)
+        rows = bool(e.modifiers & {"GATHER4", "SCATTER4"})
+        e.op(op, m0=e.choose(_RANKS), m1=kind, m2=rows, m3=shared_out)
 
     return lower
 
 
+_DIRECTIONS = {"SG": bulk.TO_SHARED, "GS": bulk.TO_GLOBAL, "SS": bulk.BETWEEN_SHARED}
+_ELEMENTS = {"S32": tensormap.S32, "U64": tensormap.U64, "S64": tensormap.S64, "F16": tensormap.F16,
+             "BF16": tensormap.BF16, "F32": tensormap.F32, "F64": tensormap.F64}  # fmt: skip
+
+
 def block_copy(e: Emit) -> None:
-    """UBLKCP: contiguous bytes from global to shared memory (.S.G) or back (.G.S)."""
-    if e.ordered not in (("S", "G"), ("G", "S")):
+    """UBLKCP, UBLKRED: contiguous bytes to shared (.S.G, .S.S) or global memory (.G.S), copied or combined."""
+    direction, reducing = _DIRECTIONS.get("".join(e.ordered[:2])), e.row["opcode"] == "UBLKRED"
+    if direction is None or (reducing and direction == bulk.TO_SHARED):
         raise e.fail("this direction")
-    loading = e.ordered == ("S", "G")
-    for column in (C.A, C.B) if loading else (C.B, C.A):
-        _uniform_rows(e, column)
+    how = bulk.COPY
+    if reducing:
+        e.known("S", "G", *_REDUCTIONS, *_ELEMENTS, "RN")
+        kind, element = e.choose(_REDUCTIONS), e.choose(_ELEMENTS, tensormap.U32)
+        if not reduce.allowed(element, kind):
+            raise e.fail("this reduction of this element type")
+        how = kind | element << 4
+    else:
+        e.known("S", "G", "MULTICAST")
+    _uniform_rows(e, C.A)
+    _uniform_rows(e, C.B)
     e.source(C.C, e.take())
-    e.op(Op.BLOCK_LOAD if loading else Op.BLOCK_STORE)
+    _cache_policy(e)
+    e.op(Op.BLOCK_COPY, m0=direction, m1=how, m2="MULTICAST" in e.modifiers)
+
+
+def _cache_policy(e: Emit) -> None:
+    if e.operands and e.operands[0]["kind"] == Operand.MEMORY:
+        e.take()
+
+
+_STORE_TYPES = {"S32": atomics.SIGNED}
+
+
+def store_and_complete(e: Emit) -> None:
+    """STAS, REDAS: store to, or combine into, a cluster's shared memory and complete on a barrier there."""
+    e.known("64", "128", *_REDUCTIONS, *_STORE_TYPES)
+    combining = e.row["opcode"] == "REDAS"
+    kind = e.choose({name: getattr(atomics, name) for name in _REDUCTIONS}) if combining else atomics.EXCH
+    size = e.choose({"64": 8, "128": 16}, 4)
+    operand = e.take()
+    if operand["kind"] != Operand.MEMORY or operand["uniform"] >= 0 or operand["value"] or not operand["wide"]:
+        raise e.fail("expected a pair of shared addresses")
+    e.out[C.A] = e.register(int(operand["index"]), 2)
+    e.source(C.B, e.take(), size // 4)
+    e.op(Op.BARRIER_STORE, m0=size, m1=kind, m2=e.choose(_STORE_TYPES, atomics.UNSIGNED))
 
 
 def stsm(e: Emit) -> None:
@@ -111,7 +153,8 @@ def stsm(e: Emit) -> None:
 LOWERINGS = {
     "SYNCS": syncs, "ARRIVES": copies_arrive, "STSM": stsm,
     "UTMALDG": tensor_copy(Op.TENSOR_LOAD), "UTMASTG": tensor_copy(Op.TENSOR_STORE),
-    "UTMAREDG": tensor_copy(Op.TENSOR_REDUCE), "UBLKCP": block_copy,
+    "UTMAREDG": tensor_copy(Op.TENSOR_REDUCE), "UBLKCP": block_copy, "UBLKRED": block_copy,
+    "STAS": store_and_complete, "REDAS": store_and_complete,
     # Copies complete when issued, so that nothing is left to wait for, flush or fetch ahead.
     "UTMACMDFLUSH": nothing, "UTMACCTL": nothing, "UTMAPF": nothing, "UBLKPF": nothing, "FENCE": nothing,
     "WARPGROUP": nothing, "ACQBULK": nothing, "PREEXIT": nothing,

@@ -1,5 +1,6 @@
 """Lowering of control flow, barriers, special registers, and instructions without effect on values."""
 
+from gpu_model.machine import barriers
 from gpu_model.machine.emit import ALL, Emit
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
@@ -70,13 +71,55 @@ def exit_(e: Emit) -> None:
     e.op(Op.EXIT)
 
 
+_BARRIERS = {"SYNC": barriers.SYNC, "ARV": barriers.ARRIVE}
+_REDUCTIONS = {"POPC": barriers.REDUCE_COUNT, "AND": barriers.REDUCE_AND, "OR": barriers.REDUCE_OR}
+
+
 def bar(e: Emit) -> None:
-    """BAR.SYNC: wait for the block, or for a number of its threads."""
-    e.known("SYNC", "DEFER_BLOCKING")
-    barrier = e.immediate()
-    if barrier > 15:
-        raise e.fail(f"barrier {barrier}, expected 0 to 15")
-    e.op(Op.BAR, m0=barrier, m1=e.immediate() if e.operands else 0)
+    """BAR.SYNC, .ARV, .RED: meet the warps of the block, or a number of its threads, at a barrier.
+
+    Where one register gives both, the number of threads is in its upper half.
+    """
+    e.known("DEFER_BLOCKING", "RED", *_BARRIERS, *_REDUCTIONS)
+    kind = e.choose(_REDUCTIONS if "RED" in e.modifiers else _BARRIERS)
+    given = [e.take() for _ in range(min(2, sum(o["kind"] in _BARRIER_OPERANDS for o in e.operands)))]
+    if not given:
+        raise e.fail("expected a barrier")
+    registers = [operand for operand in given if operand["kind"] == Operand.REGISTER]
+    numbers = [barriers.FROM_REGISTER if o["kind"] == Operand.REGISTER else int(o["value"]) for o in given]
+    if registers:
+        e.source(C.A, registers[0])
+    if len(registers) == 2:
+        if registers[0]["index"] != registers[1]["index"]:
+            raise e.fail("a barrier and a number of threads in different registers")
+        numbers[1] = barriers.FROM_REGISTER_HIGH
+    if numbers[0] > 15:
+        raise e.fail(f"barrier {numbers[0]}, expected 0 to 15")
+    if e.operands:
+        e.predicate_source(C.PS0)
+    e.op(Op.BAR, m0=numbers[0], m1=numbers[1] if len(numbers) > 1 else 0, m2=kind)
+
+
+_BARRIER_OPERANDS = (Operand.REGISTER, Operand.IMMEDIATE)
+
+
+def barrier_result(e: Emit) -> None:
+    """B2R.RESULT: what the warp's last BAR.RED found, as a count and as a predicate."""
+    e.known("RESULT")
+    e.destination()
+    if e.operands:
+        e.predicate_destination(C.PD0)
+    e.op(Op.BARRIER_RESULT)
+
+
+def cluster_barrier(op: Op):
+    """A lowering for UCGABAR_ARV and UCGABAR_WAIT."""
+
+    def lower(e: Emit) -> None:
+        e.known()
+        e.op(op)
+
+    return lower
 
 
 def convergence(op: Op):
@@ -147,8 +190,10 @@ def special(e: Emit) -> None:
     return e.op(Op.SPECIAL, m0=int(operand["value"]), m1=words)
 
 
-# A block is the only one of its cluster, so that SR_CgaCtaId reads 0.
-_READABLE = frozenset((*SPECIAL_REGISTERS[1:8], *SPECIAL_REGISTERS[9:16], *SPECIAL_REGISTERS[23:25], "SR_CgaCtaId"))
+_CLUSTER_REGISTERS = ("SR_SWINLO", "SR_SWINHI", "SR_CgaCtaId", "SR_CgaSize")
+_READABLE = frozenset(
+    (*SPECIAL_REGISTERS[1:8], *SPECIAL_REGISTERS[9:16], *SPECIAL_REGISTERS[23:25], *_CLUSTER_REGISTERS)
+)
 
 
 def trap(e: Emit) -> None:
@@ -159,7 +204,10 @@ def trap(e: Emit) -> None:
 
 LOWERINGS = {
     "NOP": nothing, "DEPBAR": nothing, "LDGDEPBAR": nothing, "ERRBAR": nothing, "MEMBAR": nothing,
-    "CCTL": nothing, "YIELD": nothing, "NANOSLEEP": nothing, "PMTRIG": nothing,
+    "CCTL": nothing, "YIELD": nothing, "NANOSLEEP": nothing, "PMTRIG": nothing, "CGAERRBAR": nothing,
+    "USETMAXREG": nothing,
+    "B2R": barrier_result,
+    "UCGABAR_ARV": cluster_barrier(Op.CLUSTER_ARRIVE), "UCGABAR_WAIT": cluster_barrier(Op.CLUSTER_WAIT),
     "BRA": bra, "CALL": call, "RET": ret, "EXIT": exit_, "BAR": bar,
     "BSSY": convergence(Op.BSSY), "BSYNC": convergence(Op.BSYNC), "BREAK": convergence(Op.BREAK),
     "BMOV": bmov, "WARPSYNC": warpsync, "ENDCOLLECTIVE": collective_end, "BRX": indexed, "BRXU": indexed,

@@ -8,6 +8,7 @@ from gpu_model.machine.emit import Emit
 from gpu_model.machine.lower_float import LOWERINGS as FLOAT
 from gpu_model.machine.lower_integer import BOOLEANS, COMPARISONS, isetp, mov
 from gpu_model.machine.lower_integer import LOWERINGS as INTEGER
+from gpu_model.machine.lower_memory import ldc as load_constant
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
 from gpu_model.program import TRUE_PREDICATE, ZERO_REGISTER, Operand
@@ -106,7 +107,9 @@ def select(e: Emit) -> None:
 def constant_load(e: Emit) -> None:
     """LDCU: words of a constant bank to uniform registers."""
     operand = e.operands[1]
-    if "128" in e.modifiers and operand["index"] < 0 and operand["uniform"] < 0:
+    if operand["index"] >= 0 or operand["uniform"] >= 0:
+        return load_constant(e)
+    if "128" in e.modifiers:
         e.known("128")
         e.destination(4)
         e.source(C.A, e.take(), 4)

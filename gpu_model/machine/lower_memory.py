@@ -1,7 +1,7 @@
 """Lowering of memory and tensor-core instructions."""
 
 from gpu_model.machine import atomics, lower_integer, memory
-from gpu_model.machine.context import GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE
+from gpu_model.machine.context import GENERIC_SPACE, GLOBAL_SPACE, LOCAL_SPACE, SHARED_SPACE
 from gpu_model.machine.emit import Emit
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
@@ -12,7 +12,10 @@ from mx_formats import element
 
 _SIZES = {"U8": 1, "S8": 1, "U16": 2, "S16": 2, "64": 8, "128": 16, "32": 4}
 _SPACES = {"LDG": GLOBAL_SPACE, "STG": GLOBAL_SPACE, "LDS": SHARED_SPACE, "STS": SHARED_SPACE,
-           "LDL": LOCAL_SPACE, "STL": LOCAL_SPACE, "LDSM": SHARED_SPACE}  # fmt: skip
+           "LDL": LOCAL_SPACE, "STL": LOCAL_SPACE, "LDSM": SHARED_SPACE, "LD": GENERIC_SPACE, "ST": GENERIC_SPACE,
+           "ATOMS": SHARED_SPACE, "ATOM": GENERIC_SPACE, "ATOMG": GLOBAL_SPACE, "RED": GLOBAL_SPACE,
+           "REDG": GLOBAL_SPACE}  # fmt: skip
+_WIDE_SPACES = (GLOBAL_SPACE, GENERIC_SPACE)
 # Cache hints and orderings that change no value while one block runs at a time.
 _HINTS = ("E", "CONSTANT", "STRONG", "WEAK", "GPU", "SM", "SYS", "CTA", "EF", "EL", "EU", "NA", "LU", "LTC64B",
           "LTC128B", "LTC256B", "BYPASS", "ACCESS", "PRIVATE", "MMIO")  # fmt: skip
@@ -25,14 +28,14 @@ def _address(e: Emit, operand, base: C, uniform: C, space: int) -> tuple[int, in
     how, index, extra = space, int(operand["index"]), int(operand["uniform"])
     if 0 <= index < ZERO_REGISTER:
         # nvdisasm leaves .64 out on Turing and on CAS; .E says that global addresses are 64 bits wide.
-        wide = operand["wide"] or (space == GLOBAL_SPACE and "E" in e.modifiers and operand["select"] != "U32")
+        wide = operand["wide"] or (space in _WIDE_SPACES and "E" in e.modifiers and operand["select"] != "U32")
         words = 2 if wide else 1
         e.out[base] = e.register(index, words)
         if words == 2:
             how |= memory.WIDE_BASE
     if 0 <= extra < ZERO_UNIFORM:
         e.out[uniform] = e.uniform_register(extra)
-        if space == GLOBAL_SPACE:
+        if space in _WIDE_SPACES:
             how |= memory.WIDE_UNIFORM
     scale = {"": 0, "X4": 2, "X8": 3, "X16": 4, "U32": 0}.get(str(operand["select"]))
     if scale is None:
@@ -46,7 +49,7 @@ def _size(e: Emit) -> int:
 
 
 def load(e: Emit) -> None:
-    """LDG, LDS, LDL."""
+    """LDG, LDS, LDL, LD."""
     e.known(*_SIZES, "U", *_HINTS)
     size = _size(e)
     if e.next_is_predicate():
@@ -60,7 +63,7 @@ def load(e: Emit) -> None:
 
 
 def store(e: Emit) -> None:
-    """STG, STS, STL."""
+    """STG, STS, STL, ST."""
     e.known(*_SIZES, *_HINTS)
     size = _size(e)
     offset, how = _address(e, e.take(), C.A, C.C, _SPACES[e.row["opcode"]])
@@ -76,10 +79,9 @@ _ATOMIC_TYPES = {"S32": atomics.SIGNED, "S64": atomics.SIGNED, "F32": atomics.FL
 
 
 def atom(e: Emit) -> None:
-    """ATOMG, ATOM, ATOMS, RED: read, combine, write; the old value is the result."""
+    """ATOMG, ATOM, ATOMS, RED, REDG: read, combine, write; the old value is the result."""
     e.known(*_ATOMICS, *_ATOMIC_TYPES, "U32", "U64", "64", "32", "FTZ", "RN", "POPC", "SPIN", *_HINTS)
     name = str(e.row["opcode"])
-    space = SHARED_SPACE if name == "ATOMS" else GLOBAL_SPACE
     counting = "POPC" in e.modifiers
     size = 8 if e.modifiers & {"64", "U64", "S64", "F64"} else 4
     kind = atomics.COUNT_LANE if counting else e.choose(_ATOMICS)
@@ -89,11 +91,11 @@ def atom(e: Emit) -> None:
     tested = e.next_is_predicate()
     if tested:
         e.predicate_destination(C.PD0)
-    result = name != "RED" and not (tested and kind == atomics.CAST)
+    result = name not in ("RED", "REDG") and not (tested and kind == atomics.CAST)
     if result:
         e.destination(size // 4)
     operand = e.take()
-    offset, how = _address(e, operand, C.A, C.C, space)
+    offset, how = _address(e, operand, C.A, C.C, _SPACES[name])
     e.out[C.TARGET] = ~e.area.zero()
     if not counting:
         e.source(C.B, e.take(), size // 4)
@@ -185,8 +187,8 @@ def imma(e: Emit) -> None:
 
 
 LOWERINGS = {
-    "LDG": load, "LDS": load, "LDL": load, "STG": store, "STS": store, "STL": store,
+    "LDG": load, "LDS": load, "LDL": load, "STG": store, "STS": store, "STL": store, "LD": load, "ST": store,
     "LDSM": ldsm, "LDGSTS": ldgsts, "LDC": ldc,
-    "ATOMG": atom, "ATOM": atom, "ATOMS": atom, "RED": atom,
+    "ATOMG": atom, "ATOM": atom, "ATOMS": atom, "RED": atom, "REDG": atom,
     "HMMA": hmma, "IMMA": imma,
 }  # fmt: skip

@@ -9,13 +9,16 @@ from numba import njit
 
 from gpu_model.machine.atomics import atomic
 from gpu_model.machine.context import (
+    CLUSTER_RANK_SHIFT,
     CONSTANT_SPACE,
+    GENERIC_SPACE,
     GLOBAL_SPACE,
     HOST_ADDRESS,
     LOCAL,
     LOCAL_BYTES,
+    RANK,
     SHARED,
-    SHARED_BYTES,
+    SHARED_END,
     SHARED_SPACE,
     WARP,
     Context,
@@ -37,9 +40,11 @@ from gpu_model.machine.lanes import (
     store_u32,
 )
 from gpu_model.machine.microop import M0, M1, M2, M3, PS0, A, B, C, D, Op, field, source
+from gpu_model.machine.ranges import find_range
+from gpu_model.machine.window import locate_generic
 
 # M2: space and addressing of a memory operand
-SPACE_MASK, WIDE_BASE, WIDE_UNIFORM, SCALE_SHIFT = 3, 4, 8, 4
+SPACE_MASK, WIDE_BASE, WIDE_UNIFORM, SCALE_SHIFT = 7, 8, 16, 5
 # M1: bytes a lane, and how a loaded value is extended
 SIZE_MASK, SIGNED_LOAD, ZERO_FILL = 31, 32, 64
 
@@ -57,7 +62,7 @@ def _addresses(u, column, uniform_column, offset, how, frame, consts, into):
         for lane in range(32):
             low, high = np.int64(load_u32(base, lane)), np.int64(load_u32(base + 128, lane))
             store_i64(into, lane, (low | high << 32) + constant)
-    elif how & SPACE_MASK == GLOBAL_SPACE:
+    elif how & SPACE_MASK in (GLOBAL_SPACE, GENERIC_SPACE):
         for lane in range(32):
             store_i64(into, lane, (np.int64(load_u32(base, lane)) << shift) + constant)
     else:
@@ -73,30 +78,12 @@ def _hide_inactive(into, mask):
 
 
 @njit
-def find_range(ctx, address, size):
-    """Remember and accept the global range that holds [address, address + size)."""
-    ranges, low, high = get(ctx, Context.RANGES), 0, get(ctx, Context.RANGE_COUNT)
-    while low < high:
-        middle = (low + high) >> 1
-        if load_i64(ranges, 3 * middle) <= address:
-            low = middle + 1
-        else:
-            high = middle
-    if low == 0 or address > load_i64(ranges, 3 * low - 2) - size:
-        return False
-    put(ctx, Context.LAST_LOW, load_i64(ranges, 3 * low - 3))
-    put(ctx, Context.LAST_HIGH, load_i64(ranges, 3 * low - 2))
-    put(ctx, Context.LAST_SHIFT, load_i64(ranges, 3 * low - 1))
-    return True
-
-
-@njit
 def _extent(ctx, space):
     """Low and high address of a memory (of the last range, if global), and a lane's host address: base, stride."""
     if space == GLOBAL_SPACE:
         return get(ctx, Context.LAST_LOW), get(ctx, Context.LAST_HIGH), get(ctx, Context.LAST_SHIFT), np.int64(0)
     if space == SHARED_SPACE:
-        return np.int64(0), get(ctx, SHARED_BYTES), get(ctx, SHARED), np.int64(0)
+        return get(ctx, RANK) << CLUSTER_RANK_SHIFT, get(ctx, SHARED_END), get(ctx, SHARED), np.int64(0)
     stride = get(ctx, LOCAL_BYTES)
     return np.int64(0), stride, get(ctx, LOCAL) + get(ctx, WARP) * 32 * stride, stride
 
@@ -195,21 +182,21 @@ def _store(ctx, u, frame, consts, host, space, mask):
         if not (mask >> lane) & 1:
             continue
         address = load_i64(host, lane)
-        if space == GLOBAL_SPACE:
+        if space in (GLOBAL_SPACE, GENERIC_SPACE):
             _remember_old(ctx, address, size)
         changed += _store_lane(address, data, lane, size)
-    if space == GLOBAL_SPACE:
+    if space in (GLOBAL_SPACE, GENERIC_SPACE):
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
 
 
 @njit
 def _atomic(ctx, u, frame, consts, host, space, mask):
-    if space == GLOBAL_SPACE:
+    if space != SHARED_SPACE:
         for lane in range(32):
             if (mask >> lane) & 1:
                 _remember_old(ctx, load_i64(host, lane), field(u, M1) & SIZE_MASK)
     changed = atomic(u, frame, consts, host, mask)
-    if space == GLOBAL_SPACE:
+    if space != SHARED_SPACE:
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
 
 
@@ -323,7 +310,10 @@ def memory_step(op, ctx, u, frame, consts, row, mask, into):
         checked = np.uint32((np.uint64(1) << np.uint64(8 * rows)) - np.uint64(1))
         size = 16
     host = get(ctx, HOST_ADDRESS)
-    if not _locate(ctx, row, into, host, size, space, checked):
+    if space == GENERIC_SPACE:
+        if not locate_generic(ctx, row, into, host, size, mask):
+            return False
+    elif not _locate(ctx, row, into, host, size, space, checked):
         return False
     if op == Op.LOAD:
         _load(u, frame, host, mask)

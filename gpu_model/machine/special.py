@@ -7,6 +7,7 @@ from gpu_model.machine.context import Context, get
 from gpu_model.machine.integer import blend
 from gpu_model.machine.lanes import store_u32
 from gpu_model.machine.microop import M0, M1, D, field
+from gpu_model.machine.window import SHARED_WINDOW
 
 # Special registers, by their index in gpu_model.program.SPECIAL_REGISTERS.
 SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID_Z = range(8)
@@ -14,6 +15,7 @@ SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID
 
 SR_CLOCKLO, SR_CLOCKHI, SR_LT, SR_LE, SR_GT, SR_GE, SR_EQ = range(9, 16)
 SR_GLOBALTIMERLO, SR_GLOBALTIMERHI = 23, 24
+SR_WINDOW_HIGH, SR_RANK = 19, 20  # SR_SWINLO and SR_CgaSize (which of a launch's cluster shapes) read 0
 
 
 @njit
@@ -49,6 +51,10 @@ def _special_value(ctx, which, lane):
         value = 0xFFFFFFFF & ~((1 << lane) - 1)
     elif which == SR_EQ:
         value = 1 << lane
+    elif which == SR_WINDOW_HIGH:
+        value = SHARED_WINDOW >> 32
+    elif which == SR_RANK:
+        value = get(ctx, Context.RANK)
     return value
 
 

@@ -21,8 +21,16 @@ class Warp(IntEnum):
     BARRIER = 5  # named barrier the warp waits at, and how many threads it expects (0 = all)
     BARRIER_THREADS = 6
     BARRIERS = 7  # 16 convergence barriers: participating lanes
-    SPLIT = 24  # (pc, mask, waiting) of each other split
-    COUNT = 24 + 3 * MAX_SPLITS
+    REDUCTION = 24  # kind of its last BAR.RED, how many lanes held true there, and the reduced predicate
+    COUNTED = 25
+    REDUCED = 26
+    CLUSTER_ARRIVALS = 27  # how often it arrived at the cluster's barrier, and its lanes on the way there
+    CLUSTER_LANES = 28
+    TESTED = 29  # the last mbarrier it found incomplete: its address, the phase asked for, and the row of the test
+    TESTED_PHASE = 30
+    TESTED_ROW = 31
+    SPLIT = 32  # (pc, mask, waiting) of each other split
+    COUNT = 32 + 3 * MAX_SPLITS
 
 
 WARP_ENTRIES = int(Warp.COUNT)

@@ -8,6 +8,7 @@ at which lanes must meet.
 import numpy as np
 from numba import njit
 
+from gpu_model.machine.barriers import arrive, arrive_at_cluster, read_result, wait_for_cluster
 from gpu_model.machine.context import Context, Fault, get, put, report_fault
 from gpu_model.machine.integer import blend, predicate
 from gpu_model.machine.lanes import call_step, load_i64, load_u32, store_i64, store_u8, store_u32
@@ -32,7 +33,6 @@ from gpu_model.machine.microop import (
 )
 from gpu_model.machine.special import read_special
 from gpu_model.machine.splits import (
-    AT_BLOCK_BARRIER,
     AT_WARPSYNC,
     READY,
     RUNNABLE,
@@ -49,7 +49,8 @@ from gpu_model.machine.splits import (
 FULL = 0xFFFFFFFF
 
 
-CONTINUE, SWITCH, STOP, FAULTED, FULL_TRACE, HOST_CALL = range(6)
+CONTINUE, SWITCH, STOP, FAULTED, FULL_TRACE, HOST_CALL, POLLED = range(7)
+_FAILED, _DONE = 0, 1  # what a micro-op's function returns; anything else ends the warp's turn
 
 
 @njit
@@ -172,10 +173,15 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         if mask == 0:
             store_i64(warp, Warp.PC, pc + 1)
             return CONTINUE
-        store_i64(warp, Warp.BARRIER, field(u, M0))
-        store_i64(warp, Warp.BARRIER_THREADS, field(u, M1))
-        push_split(warp, pc + 1, active, AT_BLOCK_BARRIER)
+        if arrive(ctx, warp, u, frame, consts, pc, active, mask):
+            return SWITCH
+    elif op == Op.CLUSTER_ARRIVE and mask:
+        arrive_at_cluster(warp, active)
+    elif op == Op.CLUSTER_WAIT and mask:
+        wait_for_cluster(warp, pc, active)
         return SWITCH
+    elif op == Op.BARRIER_RESULT:
+        read_result(warp, u, frame, t, mask)
     if op == Op.BSYNC and mask:
         barrier = field(u, M0)
         if load_i64(warp, Warp.SPLITS):
@@ -228,7 +234,7 @@ def _trace_full(ctx):
 
 @njit
 def _execute(family, op, ctx, u, frame, consts, t, pc, mask, tracing):
-    """Execute a micro-op that is not control flow; False if it faulted."""
+    """Execute a micro-op that is not control flow; what its function returns."""
     into = get(ctx, Context.ADDRESS)
     if tracing:
         memory = family == Family.MEMORY
@@ -236,7 +242,7 @@ def _execute(family, op, ctx, u, frame, consts, t, pc, mask, tracing):
         if memory:
             into = slot
     step = load_i64(get(ctx, Context.STEPS), family)
-    return call_step(step, op, ctx, u, frame, consts, t, pc, np.int64(mask), into) != 0
+    return call_step(step, op, ctx, u, frame, consts, t, pc, np.int64(mask), into)
 
 
 @njit
@@ -260,8 +266,10 @@ def run_warp(ctx, warp, frame, turn):
         family = op >> FAMILY_SHIFT
         if family != Family.CONTROL:
             if mask:
-                if not _execute(family, op, ctx, u, frame, consts, t, pc, mask, tracing):
-                    outcome = FAULTED
+                result = _execute(family, op, ctx, u, frame, consts, t, pc, mask, tracing)
+                if result != _DONE:
+                    outcome = FAULTED if result == _FAILED else POLLED
+                    pc += 1
                     break
             elif tracing:
                 _record(ctx, pc, mask, False, False)
@@ -280,7 +288,7 @@ def run_warp(ctx, warp, frame, turn):
         pc, active = load_i64(warp, Warp.PC), load_i64(warp, Warp.ACTIVE)
     put(ctx, Context.BUDGET, get(ctx, Context.BUDGET) - (executed - start))
     put(ctx, Context.EXECUTED, executed)
-    if outcome == CONTINUE:
+    if outcome in (CONTINUE, POLLED):
         yield_split(warp, pc, active)
     elif outcome == FULL_TRACE:
         store_i64(warp, Warp.PC, pc)

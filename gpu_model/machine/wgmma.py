@@ -7,7 +7,18 @@ at any time before the wait that orders it, so that a correct program cannot tel
 import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
-from gpu_model.machine.context import SHARED, SHARED_BYTES, SHARED_SPACE, WARP, Context, Fault, get, report_fault
+from gpu_model.machine.context import (
+    CLUSTER_RANK_SHIFT,
+    RANK,
+    SHARED,
+    SHARED_END,
+    SHARED_SPACE,
+    WARP,
+    Context,
+    Fault,
+    get,
+    report_fault,
+)
 from gpu_model.machine.fragments import load_a, load_bits, load_matrix, matrix_address, matrix_end, negate, part
 from gpu_model.machine.integer import blend, predicate
 from gpu_model.machine.lanes import as_pointer, load_u32
@@ -29,10 +40,16 @@ def _descriptor(row):
 
 
 @njit
+def _shared_start(ctx):
+    """Host address of the block's own shared memory; descriptors hold offsets in it."""
+    return get(ctx, SHARED) + (get(ctx, RANK) << CLUSTER_RANK_SHIFT)
+
+
+@njit
 def _inside(ctx, row, descriptor, lines, depth, size, transposed):
     """Whether a matrix lies in shared memory; reports the fault."""
     end = matrix_end(descriptor, lines, depth, size, transposed)
-    if end <= get(ctx, SHARED_BYTES):
+    if end <= get(ctx, SHARED_END) - (get(ctx, RANK) << CLUSTER_RANK_SHIFT):
         return True
     report_fault(ctx, Fault.OUT_OF_BOUNDS, row, 0, (descriptor & 0x3FFF) << 4, end, SHARED_SPACE)
     return False
@@ -90,7 +107,7 @@ def _wgmma(ctx, u, frame, consts, t, row, mask):
     fine, a, b = _matrices(ctx, u, frame, consts, row, columns, depth, bits)
     if not fine:
         return 0
-    shared, first = get(ctx, SHARED), ROWS * (get(ctx, WARP) % _WARPGROUP)
+    shared, first = _shared_start(ctx), ROWS * (get(ctx, WARP) % _WARPGROUP)
     if flags & A_REGISTERS:
         load_a(source(u, A, frame, consts), depth, kind_a, bits, sig_a, exp_a)
     else:
@@ -135,7 +152,7 @@ def _wgmma_integer(ctx, u, frame, consts, t, row, mask):
     fine, a, b = _matrices(ctx, u, frame, consts, row, columns, 32, 8)
     if not fine:
         return 0
-    shared = get(ctx, SHARED)
+    shared = _shared_start(ctx)
     if flags & A_REGISTERS:
         _load_byte_registers(source(u, A, frame, consts), flags & SIGNED_A, sig_a)
     else:

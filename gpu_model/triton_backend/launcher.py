@@ -93,25 +93,21 @@ class LaunchBuilder:
 
     Attributes:
         scratch: addresses of the scratch memory of the last launch made.
-
-    Raises:
-        LaunchError: a kernel of clusters.
     """
 
     def __init__(self, src: Any, metadata: Any, place: Callable[[torch.Tensor, str], Segment] = _tensor_segment):
         self._metadata, self._place = metadata, place
         self.types, self.names = list(src.signature.values()), list(src.signature)
         self.scratch: set[int] = set()
-        if getattr(metadata, "num_ctas", 1) != 1:
-            raise LaunchError(f"kernel {metadata.name}: num_ctas={metadata.num_ctas}, only 1 is supported")
 
     def __call__(self, grid: tuple[int, int, int], function: tuple[Program, Cubin], arguments: Any) -> Launch:
-        """The launch as data.
+        """The launch as data; Triton's grid counts clusters along x.
 
         Raises:
             LaunchError: an argument that the kernel cannot take, named.
         """
         program, cubin = function
+        grid = (grid[0] * getattr(self._metadata, "num_ctas", 1), *grid[1:])
         segments: list[Segment] = []
         named: list[tuple[str, str, bytes]] = []
         descriptors = iter(getattr(self._metadata, "tensordesc_meta", None) or ())

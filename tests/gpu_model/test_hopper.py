@@ -9,9 +9,10 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from gpu_model import VirtualGPU, tensormap
 from gpu_model.errors import LaunchError, MemoryFault, SassError, UnsupportedInstruction
-from gpu_model.machine.bulk import swizzled, update_barrier
 from gpu_model.machine.fragments import matrix_address
 from gpu_model.machine.lower import lower
+from gpu_model.machine.mbarrier import update_barrier
+from gpu_model.machine.tensor_copy import swizzled
 from gpu_model.sass import assemble
 from hw.presets import tensor_core
 from hw.reference import reference
