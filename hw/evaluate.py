@@ -1,20 +1,33 @@
 """Matrix products through a `ReductionTree`, bit for bit.
 
 Two families have kernels of their own, the hybrid MAC (`hw.mac_gemm`) and tensor-core steps into FP32 or FP16
-(`hw.tensor_core`); any other tree runs on the general one (`hw.tree_kernel`), some fifty times slower.
+(`hw.tensor_core_gemm`); any other tree runs on the general one (`hw.tree_kernel`), some fifty times slower.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 
 from hw import tree_kernel
+from hw.lowering import elements, lower
 from hw.mac import MacSpec
 from hw.mac_gemm import mac_gemm
-from hw.presets import hybrid_mac, tensor_core_of
-from hw.reduction_tree import ReductionTree
-from hw.tensor_core import COLUMNS, ROWS, mma_f16, mma_f32, new_scratch, split_codes
-from mx_formats.element import ElementFormat
+from hw.mx_macs import hybrid_mac
+from hw.presets import tensor_core_of
+from hw.reduction_tree import IntegerAccumulator, ReductionTree
+from hw.tensor_core_gemm import tensor_core_gemm
+from mx_formats.element import FINITE, ElementFormat, decode
 from mx_formats.quantize import Quantized
+from mx_formats.scale import ScaleFormat
+
+
+class Scales(NamedTuple):
+    """Scales of one operand: a significand with `fraction_bits`, an exponent and a NaN flag, [rows, steps, groups]."""
+
+    significand: np.ndarray
+    exponent: np.ndarray
+    nan: np.ndarray
+    fraction_bits: int
 
 
 def evaluate_gemm(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarray:
@@ -26,20 +39,37 @@ def evaluate_gemm(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarray
         b: [n, k], blocks along k.
 
     Returns:
-        float32[m, n], the accumulators' values (exact).
+        float32[m, n], the accumulators' values (exact). Scales of whole tensors, where the formats have them, come on
+        top: the float32 product of both, times the accumulator, each rounded to nearest even.
 
     Raises:
         ValueError: operands that do not fit each other or the tree, or a tree too wide for the kernels.
     """
-    element = a.format.element
-    if element.bits <= 8 and tree == _hybrid_like(tree, element) and b.format.element == element:
-        return accumulator_values(tree, mac_gemm(MacSpec(element, tree.accumulator.mantissa_bits), a, b))
+    _check_operands(a, b)
+    values = accumulator_values(tree, _gemm_patterns(tree, a, b))
+    if not (a.format.tensor_scale or b.format.tensor_scale):
+        return values
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return values * (np.float32(a.tensor_scale) * np.float32(b.tensor_scale))
+
+
+def _gemm_patterns(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarray:
+    element, other = a.format.element, b.format.element
+    plain = all(part.format.scale.is_power_of_two and part.format.rows == 1 for part in (a, b))
+    if plain and element == other and element.bits <= 8 and tree == _hybrid_like(tree, element):
+        assert not isinstance(tree.accumulator, IntegerAccumulator)
+        return mac_gemm(MacSpec(element, tree.accumulator.mantissa_bits), a, b)
     steps = _steps(tree, a.codes, b.codes)
-    shift_a, nan_a = _step_scales(a, tree.products, steps)
-    shift_b, nan_b = _step_scales(b, tree.products, steps)
+    groups = 1
+    if any(part.format.columns % tree.products for part in (a, b)):
+        groups = tree.scaled_terms
+    scale_a, scale_b = (_block_scales(part, tree, steps, groups) for part in (a, b))
+    core = tensor_core_of(tree, element, other)
     out = np.zeros((len(a.codes), len(b.codes)), np.uint32)
-    _run(tree, element, a.codes, b.format.element, b.codes, shift_a, shift_b, nan_a, nan_b, out)
-    return accumulator_values(tree, out)
+    if core is not None and plain and groups == 1:
+        scales = [scale_a, scale_b]
+        return tensor_core_gemm(core, element, a.codes, other, b.codes, tree.accumulator.bits, out, scales)
+    return _run(tree, element, a.codes, other, b.codes, scale_a, scale_b, out)
 
 
 def evaluate_codes(
@@ -58,37 +88,86 @@ def evaluate_codes(
         a: unsigned codes [m, k], k a multiple of `tree.products`.
         element_b: format of `b`.
         b: unsigned codes [n, k].
-        accumulator: uint32[m, n] patterns in `tree.accumulator` to start from; +0 if None.
+        accumulator: uint32[m, n] patterns in `tree.accumulator` to start from (uint64 if it is wider than 32 bits); +0
+            if None.
 
     Returns:
-        uint32[m, n], patterns in `tree.accumulator`.
+        Patterns in `tree.accumulator`, [m, n], uint32 or uint64 likewise.
 
     Raises:
         ValueError: as `evaluate_gemm`.
     """
     steps = _steps(tree, a, b)
     shape = (len(a), len(b))
-    out = np.zeros(shape, np.uint32) if accumulator is None else np.array(accumulator, np.uint32)
+    dtype = pattern_dtype(tree)
+    out = np.zeros(shape, dtype) if accumulator is None else np.array(accumulator, dtype)
     if out.shape != shape:
         raise ValueError(f"accumulator: shape is {out.shape}, must be {shape}")
-    core = tensor_core_of(tree, element_a)
-    if core is not None and element_a == element_b:
-        return _tensor_core_gemm(element_a, a, b, core.fraction_bits, core.products, tree.accumulator.bits == 32, out)
-    none = np.zeros((1, steps), np.int64), np.zeros((1, steps), np.bool_)
-    (shift_a, nan_a), (shift_b, nan_b) = (
-        tuple(np.repeat(part, len(codes), axis=0) for part in none) for codes in (a, b)
-    )
-    _run(tree, element_a, a, element_b, b, shift_a, shift_b, nan_a, nan_b, out)
-    return out
+    core = tensor_core_of(tree, element_a, element_b)
+    if core is not None:
+        return tensor_core_gemm(core, element_a, a, element_b, b, tree.accumulator.bits, out, None)
+    return _run(tree, element_a, a, element_b, b, _no_scales(len(a), steps), _no_scales(len(b), steps), out)
+
+
+def evaluate_steps(
+    tree: ReductionTree,
+    element_a: ElementFormat,
+    a: np.ndarray,
+    element_b: ElementFormat,
+    b: np.ndarray,
+    accumulator: np.ndarray,
+    scale_a: np.ndarray,
+    scale_b: np.ndarray,
+    scale: ScaleFormat,
+) -> np.ndarray:
+    """One step each of `count` independent dots with scales, on the general kernel.
+
+    Args:
+        tree: the datapath.
+        element_a: format of `a`.
+        a: unsigned codes [count, tree.products].
+        element_b: format of `b`.
+        b: unsigned codes of the same shape.
+        accumulator: patterns [count] in `tree.accumulator`.
+        scale_a: codes [count, groups]; groups is 1, or `tree.scaled_terms`.
+        scale_b: codes of the same shape.
+        scale: format of the scales.
+
+    Returns:
+        Patterns [count], uint32 or uint64 as the accumulator needs.
+
+    Raises:
+        ValueError: shapes that do not fit, or a tree too wide for the kernel.
+    """
+    count = len(accumulator)
+    for name, part in (("a", a), ("b", b)):
+        if part.shape != (count, tree.products):
+            raise ValueError(f"{name}: shape is {part.shape}, must be {(count, tree.products)}")
+    legal = [(count, groups) for groups in (1, tree.scaled_terms)]
+    if scale_a.shape not in legal or scale_b.shape != scale_a.shape:
+        raise ValueError(f"scales: shapes are {scale_a.shape} and {scale_b.shape}, must be equal and one of {legal}")
+    lowered = lower(tree, element_a, element_b)
+    left, right = elements(a, element_a), elements(b, element_b)
+    parts_a, parts_b = (scale_parts(codes[:, None, :], scale) for codes in (scale_a, scale_b))
+    out = np.array(accumulator, np.uint64)
+    tree_kernel.steps(lowered, left, right, parts_a, parts_b, out)
+    return out.astype(pattern_dtype(tree))
+
+
+def pattern_dtype(tree: ReductionTree) -> type[np.uint32] | type[np.uint64]:
+    """Dtype of patterns of the tree's accumulator."""
+    return np.uint32 if tree.accumulator.bits <= 32 else np.uint64
 
 
 def accumulator_values(tree: ReductionTree, patterns: np.ndarray) -> np.ndarray:
-    """float32 values of uint32 accumulator patterns.
+    """float32 values of accumulator patterns.
 
     Raises:
         ValueError: the accumulator is neither FP16 nor float32 with fewer mantissa bits.
     """
     accumulator = tree.accumulator
+    if isinstance(accumulator, IntegerAccumulator):
+        raise ValueError(f"accumulator: {accumulator} has no exact float32 value, legal 8 exponent bits or FP16")
     if (accumulator.exponent_bits, accumulator.mantissa_bits) == (5, 10):
         return patterns.astype(np.uint16).view(np.float16).astype(np.float32)
     if accumulator.exponent_bits != 8 or accumulator.mantissa_bits > 23:
@@ -96,8 +175,29 @@ def accumulator_values(tree: ReductionTree, patterns: np.ndarray) -> np.ndarray:
     return (patterns << np.uint32(23 - accumulator.mantissa_bits)).view(np.float32)
 
 
+def scale_parts(codes: np.ndarray, scale: ScaleFormat) -> Scales:
+    """Significand, exponent and NaN of scale codes of any shape."""
+    if scale.magnitudes is None:
+        nan = codes == scale.nan
+        return Scales(np.ones(codes.shape, np.int64), codes.astype(np.int64) - scale.bias, nan, 0)
+    element = scale.magnitudes
+    decoded = decode(codes & codes.dtype.type((1 << (element.bits - 1)) - 1), element)
+    significand, exponent = decoded.significand.astype(np.int64), decoded.exponent.astype(np.int64)
+    return Scales(significand, exponent, decoded.kind != FINITE, element.mantissa_bits)
+
+
+def _check_operands(a: Quantized, b: Quantized) -> None:
+    for name, operand in (("a", a), ("b", b)):
+        if operand.codes.ndim != 2 or operand.axis != -1:
+            raise ValueError(f"{name}: must be 2-D with blocks along the last axis, got {operand.codes.ndim}-D")
+    if a.format.scale != b.format.scale:
+        raise ValueError(f"b: scales are {b.format.scale.name}, must be {a.format.scale.name} as in a")
+
+
 def _hybrid_like(tree: ReductionTree, element: ElementFormat) -> ReductionTree | None:
     """The hybrid MAC of this element and accumulator width, None if there is none."""
+    if isinstance(tree.accumulator, IntegerAccumulator):
+        return None
     try:
         return hybrid_mac(MacSpec(element, tree.accumulator.mantissa_bits))
     except ValueError:
@@ -112,49 +212,25 @@ def _steps(tree: ReductionTree, a: np.ndarray, b: np.ndarray) -> int:
     return a.shape[1] // tree.products
 
 
-def _step_scales(operand: Quantized, products: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exponent of the scale and whether it is NaN, [rows, steps]."""
-    size, scale = operand.format.block_size, operand.format.scale
-    if not scale.is_power_of_two or operand.format.rows > 1:
-        raise ValueError(f"format: {operand.format.name}, legal power-of-two scales of blocks along k")
-    if size % products:
-        raise ValueError(f"block_size: {size} is no multiple of the {products} products a step takes")
-    codes = np.repeat(operand.scales, size // products, axis=1)[:, :steps].astype(np.int64)
-    return codes - scale.bias, codes == scale.nan
+def _no_scales(rows: int, steps: int) -> Scales:
+    shape = (rows, steps, 1)
+    return Scales(np.ones(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.bool_), 0)
 
 
-def _run(tree, element_a, a, element_b, b, shift_a, shift_b, nan_a, nan_b, out) -> None:
-    lowered = tree_kernel.lower(tree, element_a, element_b)
-    a, b = tree_kernel.elements(a, element_a), tree_kernel.elements(b, element_b)
-    tree_kernel.gemm(lowered, a, b, shift_a, shift_b, nan_a, nan_b, out)
+def _block_scales(operand: Quantized, tree: ReductionTree, steps: int, groups: int) -> Scales:
+    """The scales of each step, one or one for each term of the stage where they enter."""
+    columns, covered = operand.format.columns, tree.products // groups
+    if columns % covered:
+        raise ValueError(
+            f"block_size: {columns} is no multiple of the {covered} products of {tree.name!r} that share a scale"
+        )
+    codes = np.repeat(operand.scales, operand.format.rows, axis=0)[: len(operand.codes)]
+    codes = np.repeat(codes, columns // covered, axis=1)[:, : steps * groups]
+    return scale_parts(codes.reshape(len(codes), steps, groups), operand.format.scale)
 
 
-def _tensor_core_gemm(element, a, b, fraction_bits, products, single, out) -> np.ndarray:
-    a_sig, a_exp = _operand_tiles(element, a, ROWS)
-    b_sig, b_exp = _operand_tiles(element, b, COLUMNS)
-    m, n = out.shape
-    padded = np.pad(out, ((0, -m % ROWS), (0, -n % COLUMNS)))
-    tiles = padded.reshape(len(a_sig), ROWS, len(b_sig), COLUMNS).transpose(0, 2, 3, 1)
-    tiles = np.ascontiguousarray(tiles)
-    left = np.int32(fraction_bits - 2 * element.mantissa_bits)
-    _tiles(a_sig, a_exp, b_sig, b_exp, tiles, products, left, np.int32(fraction_bits), single, *new_scratch())
-    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 2).reshape(padded.shape)[:m, :n])
-
-
-def _operand_tiles(element: ElementFormat, codes: np.ndarray, lines: int) -> tuple[np.ndarray, np.ndarray]:
-    """Significands and exponents as [tile, k, line]; padded by zeros."""
-    padded = np.pad(codes, ((0, -len(codes) % lines), (0, 0)))
-    tiles = np.ascontiguousarray(padded.reshape(-1, lines, codes.shape[1]).transpose(0, 2, 1))
-    return split_codes(tiles, element)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _tiles(a_sig, a_exp, b_sig, b_exp, out, products, left, fraction_bits, single, top, total):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            sa, ea, sb, eb = a_sig[i], a_exp[i], b_sig[j], b_exp[j]
-            for k in range(0, a_sig.shape[1], products):
-                if single:
-                    mma_f32(sa, ea, sb, eb, out[i, j], k, k + products, left, fraction_bits, top, total)
-                else:
-                    mma_f16(sa, ea, sb, eb, out[i, j], k, k + products, left, fraction_bits, top, total)
+def _run(tree, element_a, a, element_b, b, scale_a, scale_b, out) -> np.ndarray:
+    lowered = lower(tree, element_a, element_b)
+    wide = out.astype(np.uint64)
+    tree_kernel.gemm(lowered, elements(a, element_a), elements(b, element_b), scale_a, scale_b, wide)
+    return wide.astype(pattern_dtype(tree))

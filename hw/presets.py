@@ -1,10 +1,9 @@
-"""Published datapaths as `ReductionTree`s."""
+"""NVIDIA tensor cores as `ReductionTree`s, by generation and operand format."""
 
 from dataclasses import dataclass
 
 from hw.block_scaled import LOWEST_EXPONENT
-from hw.mac import EXPONENT_BITS, MacSpec
-from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Window
+from hw.reduction_tree import Accumulator, Align, IntegerAccumulator, ReductionTree, Rounding, Stage
 from hw.tensor_core import lowest_exponent
 from mx_formats.element import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, TF32, ElementFormat
 
@@ -101,37 +100,39 @@ def block_scaled_core() -> ReductionTree:
     )  # fmt: skip
 
 
-def hybrid_mac(spec: MacSpec) -> ReductionTree:
-    """KU Leuven's hybrid MAC in one mode, as `hw.mac` defines it (arXiv 2511.06313, completed)."""
-    m = spec.mantissa_bits
-    if spec.fixed:
-        products = Stage(spec.lanes, Align.ANCHOR, anchor=spec.anchor)
-    else:
-        products = Stage(spec.lanes, Align.LARGEST, m, Rounding.FLOOR, zeros_join=True)
-    accumulate = Stage(
-        1,
-        Align.WINDOW,
-        m + spec.right_extension,
-        Rounding.FLOOR,
-        accumulator=True,
-        window=Window(spec.left_edge, spec.right_edge),
-    )
-    return ReductionTree(
-        f"hybrid {spec.element.name} M={m}",
-        (products, accumulate),
-        Accumulator(EXPONENT_BITS, m, Rounding.TOWARD_ZERO, subnormals=False, nan=spec.nan),
-        scales_enter=1,
-        source="arXiv 2511.06313, rule completed in hw.mac",
-    )
+def integer_tensor_core(element: ElementFormat, products: int = 32, saturate: bool = False) -> ReductionTree:
+    """`IMMA`: exact 32-bit integer sums from Turing on, wrapping, or clamped with `.satfinite`.
+
+    Args:
+        element: an integer format; its implied scale becomes that of the register.
+        products: of one instruction.
+        saturate: clamp to 32 bits.
+
+    Raises:
+        ValueError: not an integer format.
+    """
+    if not element.is_integer:
+        raise ValueError(f"element: got {element.name}, must be an integer format")
+    register = IntegerAccumulator(32, 2 * element.mantissa_bits, saturate)
+    stage = Stage(products, Align.EXACT, accumulator=True)
+    name = f"{element.name} tensor core, {'saturating' if saturate else 'wrapping'} 32-bit sums"
+    return ReductionTree(name, (stage,), register, 0, "PTX ISA, mma.sync .s32")
 
 
-def tensor_core_of(tree: ReductionTree, element: ElementFormat) -> TensorCore | None:
+def tensor_core_of(tree: ReductionTree, a: ElementFormat, b: ElementFormat) -> TensorCore | None:
     """The row of `TENSOR_CORES` that this tree is a fused step of, None if it is none."""
+    narrow = a.bits <= 8 and b.bits <= 8
     for (generation, operand), core in TENSOR_CORES.items():
-        takes_half = (operand == FP16 or operand.bits <= 8) and tree.accumulator == NVIDIA_F16
-        takes_single = tree.accumulator == NVIDIA_F32 and core.result_bits == 23
-        if operand != element or not (takes_half or takes_single):
+        if operand != a or not (a == b or (narrow and (generation, b) in TENSOR_CORES)):
             continue
-        if tree == tensor_core(generation, operand, tree.accumulator):
-            return core
+        for accumulator in (NVIDIA_F32, NVIDIA_E8M13, NVIDIA_F16):
+            if tree.accumulator == accumulator and tree == _tensor_core(generation, operand, accumulator):
+                return core
     return None
+
+
+def _tensor_core(generation: str, element: ElementFormat, accumulator: Accumulator) -> ReductionTree | None:
+    try:
+        return tensor_core(generation, element, accumulator)
+    except ValueError:
+        return None

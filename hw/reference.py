@@ -4,21 +4,36 @@ Slow and short: this is the definition that the fast renderings are tested again
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
+from math import inf, nan
 from typing import NamedTuple
 
 import numpy as np
 
-from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Zero
-from mx_formats.element import FINITE, INFINITE, NAN, ElementFormat, decode
+from hw.reduction_tree import Accumulator, Align, IntegerAccumulator, ReductionTree, Rounding, Stage, Zero
+from hw.widths import check_tree
+from mx_formats.element import FINITE, NAN, ElementFormat, decode
 from mx_formats.scale import E8M0, ScaleFormat
 
 
 class Term(NamedTuple):
-    """A finite value and the exponent it presents to an alignment (None: it presents none)."""
+    """A value and the exponent it presents to an alignment (None: it presents none).
+
+    Attributes:
+        exponent: what others are aligned to.
+        value: exact; 0 where `special` is set.
+        minus: the sign of a zero.
+        special: an infinity or NaN; None for a finite value.
+    """
 
     exponent: int | None
     value: Fraction
+    minus: bool = False
+    special: float | None = None
+
+
+ZERO = Term(None, Fraction(0))
 
 
 def reference(
@@ -30,7 +45,7 @@ def reference(
     accumulator: int,
     scale_a: int | Sequence[int] = E8M0.bias,
     scale_b: int | Sequence[int] = E8M0.bias,
-    scale: ScaleFormat | ElementFormat = E8M0,
+    scale: ScaleFormat = E8M0,
 ) -> int:
     """One step: `tree.products` products and the accumulator to the new accumulator.
 
@@ -43,107 +58,143 @@ def reference(
         accumulator: bit pattern in `tree.accumulator`.
         scale_a: scale code shared by `a` (default 2**0 in E8M0), or one for each term of the stage where they enter.
         scale_b: the same for `b`.
-        scale: format of the scales; an element format is read without its sign bit, as NVFP4 does.
+        scale: format of the scales.
 
     Returns:
         The new accumulator's bit pattern.
 
     Raises:
-        ValueError: `a` or `b` is not `tree.products` long.
+        ValueError: `a` or `b` is not `tree.products` long, or the tree cannot hold products of these elements.
     """
     if not len(a) == len(b) == tree.products:
         raise ValueError(f"operands: got {len(a)} and {len(b)} codes, a step of {tree.name} takes {tree.products}")
-    products, special = _products(element_a, a, element_b, b)
+    check_tree(tree, element_a, element_b)
+    terms = _products(element_a, a, element_b, b)
     kept = unpack(tree.accumulator, accumulator)
-    special |= {kept} if isinstance(kept, float) else set()
-    shared = [_scale_product(x, y, scale) for x, y in zip(_listed(scale_a), _listed(scale_b), strict=True)]
-    if any(factor is None for factor in shared) or _is_nan(special):
-        return tree.accumulator.nan
-    if special:
-        return pack(tree.accumulator, special.pop())
-    assert isinstance(kept, Term)
-    terms = products
+    factors = [_scale_product(x, y, scale) for x, y in zip(_listed(scale_a), _listed(scale_b), strict=True)]
     for index, stage in enumerate(tree.stages):
         if index == tree.scales_enter:
-            factors = shared * len(terms) if len(shared) == 1 else shared
-            terms = [_scaled(term, factor) for term, factor in zip(terms, factors, strict=True) if factor]
-        groups = [terms[start : start + stage.fan_in] for start in range(0, len(terms), stage.fan_in)]
-        terms = [_join(stage, group, kept) for group in groups]
-    return pack(tree.accumulator, terms[0].value)
+            shared = factors * len(terms) if len(factors) == 1 else factors
+            terms = [_scaled(term, factor) for term, factor in zip(terms, shared, strict=True)]
+        count = len(terms) // stage.fan_in
+        groups = [terms[i * stage.fan_in : (i + 1) * stage.fan_in] for i in range(count)]
+        if stage.interleaved:
+            groups = [terms[i::count] for i in range(count)]
+        terms = [_join_chain(stage, group) if stage.chain > 1 else _join(stage, group, kept) for group in groups]
+    return pack(tree.accumulator, terms[0])
 
 
-def _products(
-    element_a: ElementFormat, a: Sequence[int], element_b: ElementFormat, b: Sequence[int]
-) -> tuple[list[Term], set[float]]:
-    """Exact products, and the infinities and NaNs among them."""
+def _products(element_a: ElementFormat, a: Sequence[int], element_b: ElementFormat, b: Sequence[int]) -> list[Term]:
+    """Exact products."""
     left = decode(np.array(a, np.uint32), element_a)
     right = decode(np.array(b, np.uint32), element_b)
     fraction_bits = element_a.mantissa_bits + element_b.mantissa_bits
-    terms, special = [], set()
-    for sa, ea, ka, sb, eb, kb in zip(*left, *right, strict=True):
+    terms = []
+    for code_a, code_b, sa, ea, ka, sb, eb, kb in zip(a, b, *left, *right, strict=True):
         exponent, product = int(ea) + int(eb), int(sa) * int(sb)
+        value = product * power_of_two(exponent - fraction_bits)
+        minus = _is_minus(code_a, element_a) != _is_minus(code_b, element_b)
         if ka == kb == FINITE:
-            terms.append(Term(exponent, product * power_of_two(exponent - fraction_bits)))
+            terms.append(Term(exponent, value, minus))
         elif NAN in (ka, kb) or product == 0:
-            special.add(float("nan"))
+            terms.append(_special(nan))
         else:
-            assert INFINITE in (ka, kb)
-            special.add(float("inf") if product > 0 else float("-inf"))
-    return terms, special
+            terms.append(_special(inf if product > 0 else -inf))
+    return terms
 
 
-def _is_nan(special: set[float]) -> bool:
-    return any(value != value for value in special) or len(special) == 2
+def _special(value: float) -> Term:
+    return Term(None, Fraction(0), special=value)
+
+
+def _is_minus(code: int, element: ElementFormat) -> bool:
+    """The sign bit; an integer zero has none."""
+    return bool(int(code) >> (element.bits - 1)) and not (element.is_integer and int(code) == 0)
 
 
 def _listed(codes: int | Sequence[int]) -> list[int]:
-    return [codes] if isinstance(codes, int | np.integer) else list(codes)
+    return [int(codes)] if isinstance(codes, int | np.integer) else [int(code) for code in codes]
 
 
-def _scale_product(a: int, b: int, scale: ScaleFormat | ElementFormat) -> Term | None:
-    """The product of two scales and the sum of their exponents; None if one is NaN."""
-    if isinstance(scale, ScaleFormat):
-        if scale.nan in (a, b):
-            return None
-        exponent = int(a) + int(b) - 2 * scale.bias
-        return Term(exponent, power_of_two(exponent))
-    magnitude = (1 << (scale.bits - 1)) - 1
-    significand, exponents, kinds = decode(np.array([a & magnitude, b & magnitude], np.uint32), scale)
-    if (kinds != FINITE).any():
-        return None
-    exponent = int(exponents.sum())
-    return Term(exponent, int(significand.prod()) * power_of_two(exponent - 2 * scale.mantissa_bits))
+def _scale_product(a: int, b: int, scale: ScaleFormat) -> Term:
+    """The product of two scales and the sum of their exponents."""
+    if scale.magnitudes is None:
+        exponent = a + b - 2 * scale.bias
+        return _special(nan) if scale.nan in (a, b) else Term(exponent, power_of_two(exponent))
+    element = scale.magnitudes
+    magnitude = (1 << (element.bits - 1)) - 1
+    (factor,) = _products(element, [a & magnitude], element, [b & magnitude])
+    return factor
 
 
 def _scaled(term: Term, factor: Term) -> Term:
-    if term.exponent is None or factor.exponent is None or not factor.value:
-        return Term(None, term.value * factor.value)
-    return Term(term.exponent + factor.exponent, term.value * factor.value)
+    if factor.special is not None or (term.special is not None and not factor.value):
+        return _special(nan)
+    if term.special is not None:
+        return term
+    absent = term.exponent is None or factor.exponent is None or not factor.value
+    exponent = None if absent else (term.exponent or 0) + (factor.exponent or 0)
+    return term._replace(exponent=exponent, value=term.value * factor.value, minus=_minus(term))
+
+
+def _minus(term: Term) -> bool:
+    return term.value < 0 or (term.value == 0 and term.minus)
+
+
+def _join_chain(stage: Stage, terms: list[Term]) -> Term:
+    """The parts of one group in order; the sum so far is the accumulator of the next."""
+    part = replace(stage, fan_in=stage.fan_in // stage.chain, chain=1, accumulator=True)
+    total = ZERO
+    for start in range(0, len(terms), part.fan_in):
+        total = _join(part, terms[start : start + part.fan_in], total)
+    return total
 
 
 def _join(stage: Stage, terms: list[Term], accumulator: Term) -> Term:
     """Align, round and sum one group; the accumulator is used only by the stage it joins."""
-    if stage.align is Align.WINDOW:
-        return _join_window(stage, terms[0], accumulator)
+    if stage.overflow is not None:
+        terms = [_overflowed(term, power_of_two(stage.overflow)) for term in terms]
+    joining = [*terms, accumulator] if stage.accumulator else terms
+    specials = {term.special for term in joining if term.special is not None}
+    if specials:
+        return _special(nan if len(specials) > 1 else specials.pop())
+    total = _join_window(stage, terms[0], accumulator) if stage.align is Align.WINDOW else _sum(stage, terms, joining)
+    return total if stage.result is None else unpack(stage.result, pack(stage.result, total))
+
+
+def _overflowed(term: Term, limit: Fraction) -> Term:
+    return term if abs(term.value) < limit else _special(inf if term.value > 0 else -inf)
+
+
+def _sum(stage: Stage, terms: list[Term], joining: list[Term]) -> Term:
     present = [term for term in terms if term.value or stage.zeros_join]
-    if stage.accumulator:
-        terms = [*terms, accumulator]
-        present += [accumulator] if accumulator.value else []
+    present += [term for term in joining[len(terms) :] if term.value]
     exponents = [term.exponent for term in present if term.exponent is not None]
     exponent = stage.anchor if exponents else None
     if stage.align is Align.LARGEST:
         exponents += [stage.lowest] if stage.lowest is not None else []
         exponent = max(exponents, default=None)
     total = sum((_cut(stage, term.value, exponent) for term in terms), Fraction(0))
+    for kept in joining[len(terms) :]:
+        total += _cut_accumulator(stage, kept, exponent)
     if stage.align is Align.EXACT:
         exponent = exponent_of(total) if total else None
-    return Term(exponent, total)
+    return Term(exponent, total, all(_minus(term) for term in joining))
+
+
+def _cut_accumulator(stage: Stage, kept: Term, exponent: int | None) -> Fraction:
+    if stage.window is not None and exponent is not None and kept.exponent is not None:
+        dropped = kept.exponent - exponent <= -stage.window.right
+        kept = ZERO if dropped else kept
+    bits = stage.fraction_bits if stage.accumulator_bits is None else stage.accumulator_bits
+    return _cut(replace(stage, fraction_bits=bits, accumulator_bits=None), kept.value, exponent)
 
 
 def _join_window(stage: Stage, term: Term, accumulator: Term) -> Term:
     if not term.value or not accumulator.value:
         return accumulator if accumulator.value else term
     assert stage.window is not None
+    assert stage.window.left is not None
     assert term.exponent is not None
     assert accumulator.exponent is not None
     difference = accumulator.exponent - term.exponent
@@ -156,8 +207,9 @@ def _join_window(stage: Stage, term: Term, accumulator: Term) -> Term:
 
 def _cut(stage: Stage, value: Fraction, exponent: int | None) -> Fraction:
     """Round a term at the stage's last bit below `exponent`."""
-    if stage.fraction_bits is None or exponent is None:
+    if stage.rounding is Rounding.EXACT or exponent is None:
         return value
+    assert stage.fraction_bits is not None
     last = power_of_two(exponent - stage.fraction_bits)
     return round_integer(value / last, stage.rounding) * last
 
@@ -184,35 +236,55 @@ def exponent_of(value: Fraction) -> int:
     return exponent if abs(value) >= power_of_two(exponent) else exponent - 1
 
 
-def unpack(accumulator: Accumulator, pattern: int) -> Term | float:
-    """Read a pattern: a finite term, or an infinity or NaN as a float."""
+def unpack(accumulator: Accumulator | IntegerAccumulator, pattern: int) -> Term:
+    """Read a pattern."""
+    if isinstance(accumulator, IntegerAccumulator):
+        sign = 1 << (accumulator.bits - 1)
+        return Term(None, ((pattern ^ sign) - sign) * power_of_two(-accumulator.fraction_bits))
     m = accumulator.mantissa_bits
     mantissa = pattern & ((1 << m) - 1)
     field = pattern >> m & ((1 << accumulator.exponent_bits) - 1)
-    sign = -1 if pattern >> (accumulator.bits - 1) & 1 else 1
+    minus = bool(pattern & accumulator.sign_bit)
     if field == accumulator.infinity >> m:
-        return float("nan") if mantissa else sign * float("inf")
+        return _special(nan if mantissa else -inf if minus else inf)
     if field == 0 and (mantissa == 0 or not accumulator.subnormals):
-        return Term(None, Fraction(0))
+        return Term(None, Fraction(0), minus)
     exponent = max(field, 1) - accumulator.bias
     significand = mantissa | (1 << m if field else 0)
-    return Term(exponent, sign * significand * power_of_two(exponent - m))
+    return Term(exponent, (-significand if minus else significand) * power_of_two(exponent - m))
 
 
-def pack(accumulator: Accumulator, value: Fraction | float) -> int:
-    """Round a value, or an infinity as a float, to the accumulator's format."""
-    sign = 1 << (accumulator.bits - 1) if value < 0 else 0
-    if not isinstance(value, Fraction):
-        return sign | accumulator.infinity
-    if value == 0:
-        return 0
-    exponent = exponent_of(value)
+def pack(accumulator: Accumulator | IntegerAccumulator, term: Term) -> int:
+    """Round a term to a format."""
+    if isinstance(accumulator, IntegerAccumulator):
+        return _pack_integer(accumulator, term)
+    if term.special is not None:
+        sign = accumulator.sign_bit if term.special < 0 else 0
+        return accumulator.nan if term.special != term.special else sign | accumulator.infinity
+    sign = accumulator.sign_bit if _minus(term) else 0
+    if term.value == 0:
+        return sign if accumulator.zero is Zero.IEEE else 0
+    exponent = exponent_of(term.value)
+    to_zero = 0 if accumulator.zero is Zero.POSITIVE else sign
     if exponent < accumulator.emin and not accumulator.subnormals:
-        return sign if accumulator.zero is Zero.ROUNDED else 0
+        return to_zero
     exponent = max(exponent, accumulator.emin)
     m = accumulator.mantissa_bits
-    significand = round_integer(abs(value) / power_of_two(exponent - m), accumulator.rounding)
+    significand = abs(round_integer(term.value / power_of_two(exponent - m), accumulator.rounding))
     # A significand with no hidden bit is a subnormal; one that rounded up to two carries into the field by itself.
     magnitude = significand + ((exponent - accumulator.emin) << m)
-    sign = 0 if magnitude == 0 and accumulator.zero is Zero.POSITIVE else sign
-    return sign | min(magnitude, accumulator.infinity)
+    return sign | min(magnitude, accumulator.infinity) if magnitude else to_zero
+
+
+def _pack_integer(accumulator: IntegerAccumulator, term: Term) -> int:
+    value = term.value * power_of_two(accumulator.fraction_bits)
+    if term.special is not None or value.denominator != 1:
+        raise ValueError(
+            f"accumulator: {term.special or term.value} is no multiple of 2**-{accumulator.fraction_bits}, "
+            "legal for an integer register are finite elements and no scales"
+        )
+    limit = 1 << (accumulator.bits - 1)
+    number = int(value)
+    if accumulator.saturate:
+        number = min(max(number, -limit), limit - 1)
+    return number & (2 * limit - 1)

@@ -1,241 +1,237 @@
-"""Any `ReductionTree` in 64-bit integers: the stages as a table that one Numba kernel walks.
+"""Any `ReductionTree` in integers: one Numba kernel that walks the stages of a lowered tree.
 
-A term is a significand times 2**last (`last` is the exponent of its last bit) and the exponent it presents to an
-alignment, `NO_EXPONENT` if none. `hw.reference` says what each step means.
+A term is five integers: significand, exponent of its last bit, the exponent it presents to an alignment
+(`NO_EXPONENT` if none), whether it is a negative zero, and its kind. `hw.reference` says what each step means. Sums
+that are aligned fit in 62 bits (`hw.lowering` checks); exact ones go through `hw.wide_sum` where they do not.
 """
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Zero
+from hw.lowering import ALIGN, NO_EXPONENT, ROUNDING, ZERO, Format, Row
+from hw.reduction_tree import Align, Rounding, Zero
+from hw.wide_sum import WIDTH, add, new_register, take
 from mx_formats.bits import leading_zeros
-from mx_formats.element import INFINITE, NAN, ElementFormat, decode
+from mx_formats.element import FINITE, INFINITE, NAN
 
-_ALIGN = {align: index for index, align in enumerate(Align)}
-_ROUNDING = {rounding: index for index, rounding in enumerate(Rounding)}
-_EXACT, _ANCHOR, _LARGEST, _WINDOW = (
-    _ALIGN[align] for align in (Align.EXACT, Align.ANCHOR, Align.LARGEST, Align.WINDOW)
-)
-_FLOOR, _NEAREST = _ROUNDING[Rounding.FLOOR], _ROUNDING[Rounding.NEAREST_EVEN]
-_LAST = 1 << 40  # exponent of the last bit of nothing at all
-NO_EXPONENT = -(1 << 40)
-_WIDTH = 62  # bits of a sum's magnitude in int64, one kept free
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy"}
-
-
-class _Stage(NamedTuple):
-    """`hw.reduction_tree.Stage` in numbers; `fraction_bits` -1 where nothing is cut off."""
-
-    fan_in: int
-    align: int
-    fraction_bits: int
-    rounding: int
-    anchor: int
-    zeros_join: int
-    accumulator: int
-    left: int
-    right: int
-    scaled: int
-    lowest: int
-
-
-class _Format(NamedTuple):
-    """`hw.reduction_tree.Accumulator` in numbers."""
-
-    exponent_bits: int
-    mantissa_bits: int
-    rounding: int
-    subnormals: bool
-    nan: int
-    signed_zero: bool
-
-
-class Lowered(NamedTuple):
-    """A tree for one pair of element formats, as `step` takes it.
-
-    Attributes:
-        stages: int64[stages, fields of `_Stage`].
-        format: the accumulator.
-        fraction_bits: of a product.
-        products: consumed a step.
-    """
-
-    stages: np.ndarray
-    format: _Format
-    fraction_bits: int
-    products: int
-
-
-class Elements(NamedTuple):
-    """What `mx_formats.element.decode` returns, as int64 arrays of one shape."""
-
-    significand: np.ndarray
-    exponent: np.ndarray
-    kind: np.ndarray
-
-
-def elements(codes: np.ndarray, element: ElementFormat) -> Elements:
-    """Decode codes for the kernel."""
-    return Elements(*(np.ascontiguousarray(column, np.int64) for column in decode(codes, element)))
-
-
-def lower(tree: ReductionTree, a: ElementFormat, b: ElementFormat) -> Lowered:
-    """Turn a tree into the kernel's table.
-
-    Raises:
-        ValueError: a sum of products of these elements may be wider than the kernel's integers.
-    """
-    fraction_bits = a.mantissa_bits + b.mantissa_bits
-    span = a.emax - a.emin + b.emax - b.emin
-    terms, rows = 1, []
-    for index, stage in enumerate(tree.stages):
-        terms *= stage.fan_in
-        kept = span + fraction_bits if stage.fraction_bits is None else stage.fraction_bits
-        above = 0 if stage.anchor is None else max(0, a.emax + b.emax - stage.anchor)
-        width = kept + above + 2 + terms.bit_length() + 1
-        if width > _WIDTH or (stage.fraction_bits is None and stage.accumulator):
-            raise ValueError(
-                f"tree: stage {index} of {tree.name!r} sums {a.name} x {b.name} in {width} bits or more, legal "
-                f"{_WIDTH} and no exact accumulation; hw.reference has no limit"
-            )
-        window = stage.window
-        rows.append(
-            _Stage(
-                stage.fan_in,
-                _ALIGN[stage.align],
-                -1 if stage.fraction_bits is None else stage.fraction_bits,
-                _ROUNDING[stage.rounding],
-                stage.anchor or 0,
-                stage.zeros_join,
-                stage.accumulator,
-                window.left if window else 0,
-                window.right if window else 0,
-                index == tree.scales_enter,
-                NO_EXPONENT if stage.lowest is None else stage.lowest,
-            )
-        )
-    return Lowered(np.array(rows, np.int64), _format(tree.accumulator), fraction_bits, tree.products)
-
-
-def _format(accumulator: Accumulator) -> _Format:
-    rounding = _ROUNDING[accumulator.rounding]
-    return _Format(
-        accumulator.exponent_bits,
-        accumulator.mantissa_bits,
-        rounding,
-        accumulator.subnormals,
-        accumulator.nan,
-        accumulator.zero is Zero.ROUNDED,
-    )
+_EXACT, _ANCHOR, _WINDOW = ALIGN[Align.EXACT], ALIGN[Align.ANCHOR], ALIGN[Align.WINDOW]
+_FLOOR, _NEAREST = ROUNDING[Rounding.FLOOR], ROUNDING[Rounding.NEAREST_EVEN]
+_POSITIVE, _IEEE = ZERO[Zero.POSITIVE], ZERO[Zero.IEEE]
+_NO_BITS = 1 << 40  # exponent of the last bit of nothing at all
+_SIGNIFICAND, _LAST, _EXPONENT, _MINUS, _KIND = range(5)
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 @njit(**_OPTIONS)
-def gemm(lowered, a, b, shift_a, shift_b, nan_a, nan_b, out):
+def gemm(lowered, a, b, scale_a, scale_b, out):
     """Steps of a[m, :] with b[n, :] in order of k, for every output.
 
     Args:
         lowered: the tree.
         a: `Elements` of shape [m, k].
         b: `Elements` of shape [n, k].
-        shift_a: int64[m, steps], exponent of the scale of `a` at each step.
-        shift_b: int64[n, steps].
-        nan_a: bool[m, steps], the scale is NaN.
-        nan_b: bool[n, steps].
-        out: uint32[m, n] patterns, read and written.
+        scale_a: `Scales` of shape [m, steps, groups].
+        scale_b: `Scales` of shape [n, steps, groups].
+        out: uint64[m, n] patterns, read and written.
     """
     products = lowered.products
-    terms = np.empty((products, 3), np.int64)
+    terms = np.empty((products, 5), np.int64)
+    register = new_register()
     for m in range(out.shape[0]):
         for n in range(out.shape[1]):
-            for index in range(shift_a.shape[1]):
-                first = index * products
-                nan = nan_a[m, index] or nan_b[n, index]
-                special = _special(lowered.format, a, b, m, n, first, products, nan, out[m, n])
-                if special >= 0:
-                    out[m, n] = special
-                    continue
-                _multiply(lowered, a, b, m, n, first, terms)
-                out[m, n] = _step(lowered, terms, shift_a[m, index] + shift_b[n, index], out[m, n])
+            for index in range(scale_a.exponent.shape[1]):
+                _multiply(lowered, a, b, m, n, index * products, terms)
+                out[m, n] = _step(lowered, terms, scale_a, scale_b, m, n, index, out[m, n], register)
+
+
+@njit(**_OPTIONS)
+def steps(lowered, a, b, scale_a, scale_b, out):
+    """One step of row m of `a` with row m of `b` for every m; arguments as `gemm`, out uint64[m]."""
+    terms = np.empty((lowered.products, 5), np.int64)
+    register = new_register()
+    for m in range(len(out)):
+        _multiply(lowered, a, b, m, m, 0, terms)
+        out[m] = _step(lowered, terms, scale_a, scale_b, m, m, 0, out[m], register)
 
 
 @njit(**_OPTIONS)
 def _multiply(lowered, a, b, m, n, first, terms):
     for i in range(lowered.products):
-        exponent = a.exponent[m, first + i] + b.exponent[n, first + i]
-        terms[i, 0] = a.significand[m, first + i] * b.significand[n, first + i]
-        terms[i, 1] = exponent - lowered.fraction_bits
-        terms[i, 2] = exponent
+        k = first + i
+        significand = a.significand[m, k] * b.significand[n, k]
+        exponent = a.exponent[m, k] + b.exponent[n, k]
+        kind = max(a.kind[m, k], b.kind[n, k])
+        if kind == INFINITE and significand == 0:
+            kind = NAN
+        terms[i, _SIGNIFICAND] = significand
+        terms[i, _LAST] = exponent - lowered.fraction_bits
+        terms[i, _EXPONENT] = exponent
+        terms[i, _MINUS] = a.minus[m, k] ^ b.minus[n, k]
+        terms[i, _KIND] = kind
 
 
 @njit(**_OPTIONS)
-def _step(lowered, terms, shift, pattern):
+def _step(lowered, terms, scale_a, scale_b, m, n, index, pattern, register):
     kept = _unpack(lowered.format, pattern)
+    zero = (np.int64(0), np.int64(0), np.int64(NO_EXPONENT), np.int64(0), np.int64(FINITE))
     count = lowered.products
-    for index in range(len(lowered.stages)):
-        stage = _row(lowered.stages, index)
+    for level in range(len(lowered.stages)):
+        stage, result = _row(lowered.stages, level), _result(lowered.results, level)
         if stage.scaled:
-            _scale(terms, count, shift)
-        if stage.align == _WINDOW:
-            terms[0, 0], terms[0, 1], terms[0, 2] = _join_window(stage, terms[0], kept)
-            continue
+            _scale(terms, count, scale_a, scale_b, m, n, index)
         count //= stage.fan_in
+        stride = count if stage.interleaved else 1
         for group in range(count):
-            joined = terms[group * stage.fan_in : (group + 1) * stage.fan_in]
-            terms[group, 0], terms[group, 1], terms[group, 2] = _join(stage, joined, kept)
-    return _pack(lowered.format, terms[0, 0], terms[0, 1])
-
-
-@njit(**_OPTIONS)
-def _scale(terms, count, shift):
-    for i in range(count):
-        terms[i, 1] += shift
-        terms[i, 2] += shift
+            first = group if stage.interleaved else group * stage.fan_in
+            length = stage.fan_in // stage.chain
+            joined = kept if stage.accumulator else zero
+            for part in range(stage.chain):
+                start = first + part * length * stride
+                joined = _join(stage, terms, start, stride, length, joined, register)
+                if result.exponent_bits >= 0:
+                    joined = _unpack(result, _pack(result, joined))
+            _store(terms, group, joined)
+    return _pack(lowered.format, _load(terms, 0))
 
 
 @njit(inline="always")
-def _row(stages, index):
-    row = stages[index]
-    return _Stage(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10])
+def _row(stages, level):
+    r = stages[level]
+    return Row(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12], r[13], r[14])
+
+
+@njit(inline="always")
+def _result(results, level):
+    r = results[level]
+    return Format(r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7])
+
+
+@njit(inline="always")
+def _load(terms, i):
+    return terms[i, 0], terms[i, 1], terms[i, 2], terms[i, 3], terms[i, 4]
+
+
+@njit(inline="always")
+def _store(terms, i, term):
+    terms[i, 0], terms[i, 1], terms[i, 2], terms[i, 3], terms[i, 4] = term
 
 
 @njit(**_OPTIONS)
-def _join(stage, terms, kept):
-    largest, lowest = np.int64(NO_EXPONENT), np.int64(_LAST)
-    for i in range(len(terms)):
-        if terms[i, 0] != 0 or stage.zeros_join:  # a sum that nothing joined presents NO_EXPONENT, the least
-            largest = max(largest, terms[i, 2])
-        if terms[i, 0] != 0:
-            lowest = min(lowest, terms[i, 1])
-    if stage.accumulator and kept[0] != 0:
-        largest, lowest = max(largest, kept[2]), min(lowest, kept[1])
+def _scale(terms, count, scale_a, scale_b, m, n, index):
+    """Multiply by the scales; term i of `count` belongs to group i * groups // count."""
+    groups = scale_a.exponent.shape[2]
+    for i in range(count):
+        group = i * groups // count
+        exponent = scale_a.exponent[m, index, group] + scale_b.exponent[n, index, group]
+        factor = scale_a.significand[m, index, group] * scale_b.significand[n, index, group]
+        if scale_a.nan[m, index, group] or scale_b.nan[n, index, group] or terms[i, _KIND] == INFINITE and factor == 0:
+            terms[i, _KIND] = NAN
+        if factor == 0:
+            terms[i, _MINUS] |= terms[i, _SIGNIFICAND] < 0
+            terms[i, _EXPONENT] = NO_EXPONENT
+        terms[i, _SIGNIFICAND] *= factor
+        terms[i, _LAST] += exponent - 2 * scale_a.fraction_bits
+        terms[i, _EXPONENT] += exponent
+
+
+@njit(**_OPTIONS)
+def _join(stage, terms, start, stride, length, kept, register):
+    """One group and the accumulator `kept` to one term; `kept` is zero where none joins."""
+    joins = stage.accumulator or stage.chain > 1
+    largest, lowest, highest = np.int64(NO_EXPONENT), np.int64(_NO_BITS), np.int64(-_NO_BITS)
+    plus, minus, nan, zeros_minus = False, False, kept[_KIND] == NAN, not joins or kept[_MINUS] != 0
+    for j in range(length):
+        i = start + j * stride
+        significand = terms[i, _SIGNIFICAND]
+        finite = terms[i, _KIND] == FINITE and significand != 0
+        if finite and _exponent_of(significand, terms[i, _LAST]) >= stage.overflow:
+            terms[i, _KIND] = INFINITE
+        if terms[i, _KIND] == INFINITE:
+            plus, minus = plus or significand > 0, minus or significand < 0
+        nan = nan or terms[i, _KIND] == NAN
+        zeros_minus = zeros_minus and terms[i, _MINUS] != 0
+        if significand != 0 or stage.zeros_join:  # a sum that nothing joined presents NO_EXPONENT, the least
+            largest = max(largest, terms[i, _EXPONENT])
+        if significand != 0:
+            lowest = min(lowest, terms[i, _LAST])
+            highest = max(highest, _exponent_of(significand, terms[i, _LAST]))
+    if kept[_KIND] == INFINITE:
+        plus, minus = plus or kept[_SIGNIFICAND] > 0, minus or kept[_SIGNIFICAND] < 0
+    if nan or plus or minus:
+        sign = np.int64(-1 if minus else 1)
+        kind = np.int64(NAN if nan or (plus and minus) else INFINITE)
+        return sign, np.int64(0), np.int64(NO_EXPONENT), np.int64(0), kind
+    if stage.align == _WINDOW:
+        return _join_window(stage, _load(terms, start), kept)
+    if kept[_SIGNIFICAND] != 0:
+        largest, lowest = max(largest, kept[_EXPONENT]), min(lowest, kept[_LAST])
+        highest = max(highest, _exponent_of(kept[_SIGNIFICAND], kept[_LAST]))
     exponent = max(largest, stage.lowest)
     if stage.align == _ANCHOR and largest > NO_EXPONENT // 2:
         exponent = np.int64(stage.anchor)
-    if lowest == _LAST:
-        return np.int64(0), np.int64(0), exponent
-    last = lowest if stage.fraction_bits < 0 else exponent - stage.fraction_bits
-    total = _cut(kept[0], kept[1] - last, stage.rounding) if stage.accumulator else np.int64(0)
-    for i in range(len(terms)):
-        total += _cut(terms[i, 0], terms[i, 1] - last, stage.rounding)
+    if lowest == _NO_BITS:
+        return np.int64(0), np.int64(0), exponent, np.int64(zeros_minus), np.int64(FINITE)
     if stage.align == _EXACT:
-        exponent = last + 63 - leading_zeros(np.uint64(abs(total))) if total != 0 else np.int64(NO_EXPONENT)
-    return total, last, exponent
+        total, last = _sum_exactly(terms, start, stride, length, kept, lowest, highest, register)
+        exponent = _exponent_of(total, last) if total != 0 else np.int64(NO_EXPONENT)
+    else:
+        last = lowest if stage.fraction_bits < 0 else exponent - stage.fraction_bits
+        total = _aligned_accumulator(stage, kept, exponent, last)
+        for j in range(length):
+            i = start + j * stride
+            total += _cut(terms[i, _SIGNIFICAND], terms[i, _LAST] - last, stage.rounding)
+    return total, last, exponent, np.int64(0), np.int64(FINITE)
+
+
+@njit(inline="always")
+def _exponent_of(significand, last):
+    return last + 63 - leading_zeros(np.uint64(abs(significand)))
+
+
+@njit(**_OPTIONS)
+def _sum_exactly(terms, start, stride, length, kept, lowest, highest, register):
+    """The sum and the exponent of its last bit; if wider than 62 bits, cut with an odd last bit."""
+    grown = np.int64(64) - leading_zeros(np.uint64(length + 1))
+    if highest + 1 - lowest + grown <= WIDTH:
+        total = kept[_SIGNIFICAND] << max(kept[_LAST] - lowest, 0)
+        for j in range(length):
+            i = start + j * stride
+            total += terms[i, _SIGNIFICAND] << max(terms[i, _LAST] - lowest, 0)
+        return total, lowest
+    if kept[_SIGNIFICAND] != 0:
+        add(register, kept[_SIGNIFICAND], kept[_LAST] - lowest)
+    for j in range(length):
+        i = start + j * stride
+        if terms[i, _SIGNIFICAND] != 0:
+            add(register, terms[i, _SIGNIFICAND], terms[i, _LAST] - lowest)
+    total, position = take(register)
+    return total, position + lowest
+
+
+@njit(**_OPTIONS)
+def _aligned_accumulator(stage, kept, exponent, last):
+    if kept[_SIGNIFICAND] == 0 or kept[_EXPONENT] - exponent <= -stage.right:
+        return np.int64(0)
+    coarser = exponent - stage.accumulator_bits if stage.fraction_bits >= 0 else last
+    return _cut(kept[_SIGNIFICAND], kept[_LAST] - coarser, stage.rounding) << (coarser - last)
 
 
 @njit(**_OPTIONS)
 def _join_window(stage, term, kept):
-    if term[0] == 0:
+    if term[_SIGNIFICAND] == 0:
         return kept
-    difference = kept[2] - term[2]
-    if kept[0] == 0 or difference <= -stage.right:
-        return term[0], term[1], term[2]
+    difference = kept[_EXPONENT] - term[_EXPONENT]
+    if kept[_SIGNIFICAND] == 0 or difference <= -stage.right:
+        return term
     if difference >= stage.left:
         return kept
-    last = min(term[1], term[2] - stage.fraction_bits) if difference < 0 else term[1]
-    total = (term[0] << (term[1] - last)) + _cut(kept[0], kept[1] - last, stage.rounding)
-    return total, last, term[2]
+    # An accumulator that is not the smaller one ends above the last bit kept.
+    last = min(term[_LAST], term[_EXPONENT] - stage.fraction_bits if difference < 0 else kept[_LAST])
+    total = term[_SIGNIFICAND] << (term[_LAST] - last)
+    total += _cut(kept[_SIGNIFICAND], kept[_LAST] - last, stage.rounding)
+    return total, last, term[_EXPONENT], np.int64(0), np.int64(FINITE)
 
 
 @njit(**_OPTIONS)
@@ -249,10 +245,7 @@ def _cut(significand, shift, rounding):
     if rounding == _FLOOR:
         return significand >> down
     magnitude = abs(significand)
-    if rounding == _NEAREST:
-        magnitude = _nearest(magnitude, down)
-    else:
-        magnitude >>= down
+    magnitude = _nearest(magnitude, down) if rounding == _NEAREST else magnitude >> down
     return -magnitude if significand < 0 else magnitude
 
 
@@ -266,55 +259,56 @@ def _nearest(magnitude, down):
 
 @njit(**_OPTIONS)
 def _unpack(fmt, pattern):
-    """Significand, exponent of its last bit, exponent; of a finite pattern."""
+    """The term of a pattern."""
+    bits = np.int64(pattern)
+    if fmt.exponent_bits == 0:
+        sign = np.int64(1) << (fmt.bits - 1)
+        value = (bits ^ sign) - sign
+        return value, np.int64(-fmt.mantissa_bits), np.int64(NO_EXPONENT), np.int64(0), np.int64(FINITE)
     m = fmt.mantissa_bits
-    mantissa = np.int64(pattern) & ((1 << m) - 1)
-    field = (np.int64(pattern) >> m) & ((1 << fmt.exponent_bits) - 1)
+    mantissa = bits & ((np.int64(1) << m) - 1)
+    top_field = (np.int64(1) << fmt.exponent_bits) - 1
+    field = (bits >> m) & top_field
+    negative = (bits >> (m + fmt.exponent_bits)) & 1
+    sign = np.int64(-1 if negative else 1)
+    if field == top_field:
+        return sign, np.int64(0), np.int64(NO_EXPONENT), np.int64(0), np.int64(NAN if mantissa else INFINITE)
     if field == 0 and (mantissa == 0 or not fmt.subnormals):
-        return np.int64(0), np.int64(0), np.int64(NO_EXPONENT)
+        return np.int64(0), np.int64(0), np.int64(NO_EXPONENT), negative, np.int64(FINITE)
     significand = mantissa | (np.int64(1) << m if field > 0 else 0)
-    exponent = max(field, 1) - ((1 << (fmt.exponent_bits - 1)) - 1)
-    negative = (np.int64(pattern) >> (m + fmt.exponent_bits)) & 1
-    return -significand if negative else significand, exponent - m, exponent
+    exponent = max(field, 1) - (top_field >> 1)
+    return sign * significand, exponent - m, exponent, np.int64(0), np.int64(FINITE)
 
 
 @njit(**_OPTIONS)
-def _pack(fmt, significand, last):
-    if significand == 0:
-        return np.uint32(0)
+def _pack(fmt, term):
+    """The pattern a term rounds to."""
+    significand, last = term[_SIGNIFICAND], term[_LAST]
+    if fmt.exponent_bits == 0:
+        return _pack_integer(fmt, significand, last)
     m = fmt.mantissa_bits
-    magnitude = abs(significand)
-    bias = (1 << (fmt.exponent_bits - 1)) - 1
-    exponent = last + 63 - leading_zeros(np.uint64(magnitude))
-    sign = np.int64(1) << (m + fmt.exponent_bits) if significand < 0 else np.int64(0)
-    if exponent < 1 - bias and not fmt.subnormals:
-        return np.uint32(sign if fmt.signed_zero else 0)
-    exponent = max(exponent, 1 - bias)
-    down = exponent - m - last
-    kept = _cut(magnitude, -down, fmt.rounding)
     infinity = ((np.int64(1) << fmt.exponent_bits) - 1) << m
-    pattern = min(kept + (min(exponent - 1 + bias, 1 << fmt.exponent_bits) << m), infinity)
-    return np.uint32(sign | pattern if pattern or fmt.signed_zero else 0)
+    sign = np.int64(1) << (m + fmt.exponent_bits) if significand < 0 else np.int64(0)
+    if term[_KIND] != FINITE:
+        return np.uint64(fmt.nan if term[_KIND] == NAN else infinity | sign)
+    if significand == 0:
+        minus = fmt.zero == _IEEE and term[_MINUS] != 0
+        return np.uint64(np.int64(1) << (m + fmt.exponent_bits) if minus else 0)
+    to_zero = np.uint64(0 if fmt.zero == _POSITIVE else sign)
+    bias = (1 << (fmt.exponent_bits - 1)) - 1
+    exponent = _exponent_of(significand, last)
+    if exponent < 1 - bias and not fmt.subnormals:
+        return to_zero
+    exponent = max(exponent, 1 - bias)
+    kept = abs(_cut(significand, last - exponent + m, fmt.rounding))
+    magnitude = min(kept + (min(exponent - 1 + bias, (np.int64(1) << fmt.exponent_bits) - 2) << m), infinity)
+    return np.uint64(sign | magnitude) if magnitude != 0 else to_zero
 
 
 @njit(**_OPTIONS)
-def _special(fmt, a, b, m, n, first, products, nan, pattern):
-    """Pattern of the result if an infinity or NaN decides it, else -1."""
-    infinity = ((np.int64(1) << fmt.exponent_bits) - 1) << fmt.mantissa_bits
-    sign_bit = np.int64(1) << (fmt.mantissa_bits + fmt.exponent_bits)
-    kept = np.int64(pattern) & (sign_bit - 1)
-    nan = nan or kept > infinity
-    minus = kept == infinity and pattern >= sign_bit
-    plus = kept == infinity and not minus
-    for k in range(first, first + products):
-        kind_a, kind_b = a.kind[m, k], b.kind[n, k]
-        if kind_a == NAN or kind_b == NAN:
-            nan = True
-        elif kind_a == INFINITE or kind_b == INFINITE:
-            product = a.significand[m, k] * b.significand[n, k]
-            nan, plus, minus = nan or product == 0, plus or product > 0, minus or product < 0
-    if nan or (plus and minus):
-        return np.int64(fmt.nan)
-    if plus or minus:
-        return infinity | (sign_bit if minus else 0)
-    return np.int64(-1)
+def _pack_integer(fmt, significand, last):
+    number = significand << (last + fmt.mantissa_bits) if significand != 0 else np.int64(0)
+    limit = np.int64(1) << (fmt.bits - 1)
+    if fmt.saturate:
+        number = min(max(number, -limit), limit - 1)
+    return np.uint64(number & (2 * limit - 1))

@@ -13,6 +13,7 @@ class NanCodes(Enum):
     NONE = "none"
     ALL_ONES = "exponent and mantissa all ones"  # OFP8 E4M3
     IEEE = "largest exponent, non-zero mantissa"
+    NEGATIVE_ZERO = "the code of -0, the only one"  # AMD's FNUZ formats
 
 
 FINITE, INFINITE, NAN = 0, 1, 2  # what `Decoded.kind` holds
@@ -83,7 +84,9 @@ class ElementFormat:
 
     @property
     def nan_code(self) -> int | None:
-        """The NaN that conversion produces, all bits but the sign set; None if the format has none."""
+        """The NaN that conversion produces: all bits but the sign set, or -0; None if the format has none."""
+        if self.nan is NanCodes.NEGATIVE_ZERO:
+            return 1 << (self.bits - 1)
         return None if self.nan is NanCodes.NONE else (1 << (self.bits - 1)) - 1
 
     @property
@@ -134,6 +137,8 @@ def decode(codes: np.ndarray, element: ElementFormat) -> Decoded:
     sign = 1 - 2 * (codes >> (m + element.exponent_bits))
 
     kind = _kind(field == top_field, mantissa, element)
+    if element.nan is NanCodes.NEGATIVE_ZERO:
+        kind[codes == element.nan_code] = NAN
     significand = np.where(kind == FINITE, mantissa | ((field > 0).astype(np.int64) << m), 1)
     exponent = np.maximum(field, 1) - element.bias
     return Decoded((sign * significand).astype(np.int32), exponent.astype(np.int32), kind)
@@ -189,6 +194,9 @@ FP16 = ElementFormat("FP16", 5, 10, 15, infinity=True, nan=NanCodes.IEEE)
 BF16 = ElementFormat("BF16", 8, 7, 127, infinity=True, nan=NanCodes.IEEE)
 TF32 = ElementFormat("TF32", 8, 10, 127, infinity=True, nan=NanCodes.IEEE)
 FP32 = ElementFormat("FP32", 8, 23, 127, infinity=True, nan=NanCodes.IEEE)
+# AMD CDNA3 ISA; read only, as operands of its matrix cores: nothing converts to them.
+E4M3_FNUZ = ElementFormat("E4M3_FNUZ", 4, 3, 8, nan=NanCodes.NEGATIVE_ZERO)
+E5M2_FNUZ = ElementFormat("E5M2_FNUZ", 5, 2, 16, nan=NanCodes.NEGATIVE_ZERO)
 
 _FLOATS = (E5M2, E4M3, E3M2, E2M3, E2M1, FP16, BF16, TF32, FP32)
 _INTEGERS = (INT8, INT6, INT4, INT8_FULL, INT6_FULL, INT4_FULL)

@@ -12,7 +12,7 @@ import numpy as np
 
 from hw.evaluate import evaluate_gemm
 from hw.mac import MacSpec
-from hw.presets import hybrid_mac
+from hw.mx_macs import hybrid_mac
 from hw.reduction_tree import ReductionTree
 from mx_formats.block import BlockFormat
 from mx_formats.error import qsnr_db

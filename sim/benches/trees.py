@@ -6,7 +6,8 @@ import numpy as np
 
 from hw.evaluate import evaluate_gemm
 from hw.mac import MacSpec
-from hw.presets import TENSOR_CORES, hybrid_mac
+from hw.mx_macs import hybrid_mac
+from hw.presets import TENSOR_CORES
 from hw.tensor_core import COLUMNS, ROWS
 from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8
 from mx_formats.element import FP16

@@ -12,7 +12,7 @@ from gpu_model.machine.bytes import FORMATS, encode
 from hw.presets import block_scaled_core, tensor_core
 from hw.reference import reference
 from mx_formats.element import E2M1, E4M3, E5M2, decode_to_float
-from mx_formats.scale import E8M0
+from mx_formats.scale import E8M0, UE4M3
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_omma_follows_the_rule(gpu, block):
         total = 0
         for step in range(2):
             k, groups = slice(64 * step, 64 * step + 64), slice(4 * step, 4 * step + 4)
-            scales = groups_a[row, groups], groups_b[column, groups], E8M0 if block == 32 else E4M3
+            scales = groups_a[row, groups], groups_b[column, groups], E8M0 if block == 32 else UE4M3
             total = reference(tree, E2M1, left[row, k], E2M1, right[column, k], total, *scales)
         assert bits(c)[row, column] == total
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.mac import MacSpec, step
-from hw.presets import hybrid_mac
+from hw.mx_macs import hybrid_mac
 from hw.reference import reference
 from mx_formats.element import E2M1, E2M3, E3M2, E4M3, E5M2, FP16, INT8, decode_to_float
 

@@ -11,7 +11,7 @@ from hw.evaluate import evaluate_codes
 from hw.presets import NVIDIA_E8M13, NVIDIA_F16, NVIDIA_F32, TENSOR_CORES, block_scaled_core, tensor_core
 from hw.reference import reference
 from mx_formats.element import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, TF32
-from mx_formats.scale import E8M0
+from mx_formats.scale import E8M0, UE4M3
 
 TORCH = {
     FP16: (np.uint16, torch.float16),
@@ -132,14 +132,14 @@ def test_mixed_scaled_products_equal_mma_sim(a, b):
                 assert got == int(want[m, n])
 
 
-@pytest.mark.parametrize("scale", [E8M0, E4M3], ids=lambda scale: scale.name)
+@pytest.mark.parametrize("scale", [E8M0, UE4M3], ids=lambda scale: scale.name)
 def test_block_scaled_groups_equal_mma_sim(scale):
     """mxf4 and nvf4, among them groups that cancel, groups of zeros and scales of zero."""
     rng = np.random.default_rng(8)
     theirs = fdpa.MMA_GST_FDPA(16, 35, "RZ-FP32", 64, -139)
     dtype = torch.float8_e8m0fnu if scale is E8M0 else torch.float8_e4m3fn
     doubled = (np.arange(16, dtype=np.uint8).view(ml_dtypes.float4_e2m1fn).astype(np.float32) * 2).astype(np.int32)
-    significands, exponents = scale_table(scale is E4M3)
+    significands, exponents = scale_table(scale is UE4M3)
     tree = block_scaled_core()
     for trial in range(40):
         a, b = rng.integers(0, 16, (16, 64)), rng.integers(0, 16, (8, 64))
@@ -147,7 +147,7 @@ def test_block_scaled_groups_equal_mma_sim(scale):
             a[:, 1::2], b[:, 1::2] = a[:, ::2] ^ 8, b[:, ::2]  # every group of 16 cancels
             a[:, 16:32] *= rng.integers(0, 2, (16, 1))
             a[::2, 40] = 5
-        codes = [0, 1, 5, 60, 0x78, 0x7F, 0x80, 250, 255] if scale is E4M3 else [0, 40, 64, 120, 127, 140, 254, 255]
+        codes = [0, 1, 5, 60, 0x78, 0x7F, 0x80, 250, 255] if scale is UE4M3 else [0, 40, 64, 120, 127, 140, 254, 255]
         scale_a, scale_b = (rng.choice(codes, (rows, 4)).astype(np.uint8) for rows in (16, 8))
         start = draw_sums(rng, NVIDIA_F32, (16, 8), KINDS[trial % 6])
         packed = [torch.from_numpy((part[:, ::2] << 4 | part[:, 1::2]).astype(np.uint8)) for part in (a, b)]

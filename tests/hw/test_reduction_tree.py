@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hw.mac import MacSpec
-from hw.presets import NVIDIA_F16, NVIDIA_F32, hybrid_mac, tensor_core
-from hw.reduction_tree import Accumulator, Align, ReductionTree, Rounding, Stage, Window
+from hw.mx_macs import hybrid_mac
+from hw.presets import NVIDIA_F16, NVIDIA_F32, tensor_core
+from hw.reduction_tree import Accumulator, Align, IntegerAccumulator, ReductionTree, Rounding, Stage, Window
 from mx_formats.element import E2M1, E4M3, FP16
 
 LAST = Stage(1, Align.LARGEST, 24, Rounding.TOWARD_ZERO, accumulator=True)
@@ -21,7 +22,12 @@ LAST = Stage(1, Align.LARGEST, 24, Rounding.TOWARD_ZERO, accumulator=True)
         ({"anchor": 3}, "anchor: got 3"),
         ({"window": Window(3, 4)}, "window: got Window"),
         ({"align": Align.ANCHOR, "anchor": 2, "lowest": -3}, "lowest: got -3"),
-        ({"align": Align.WINDOW, "window": Window(3, 4), "fan_in": 2}, "joins one term and the accumulator"),
+        ({"chain": 2}, "chain: got 2, must divide fan_in 1"),
+        ({"chain": 2, "fan_in": 4}, "chain: got 2, more than 1 needs a result"),
+        ({"accumulator_bits": 25}, "accumulator_bits: got 25"),
+        ({"integer_bits": 5}, "integer_bits: got 5"),
+        ({"window": Window(None, 4), "accumulator": False}, "legal where the accumulator joins"),
+        ({"align": Align.WINDOW, "window": Window(3, 4), "fan_in": 2}, "WINDOW joins one term"),
     ],
 )
 def test_a_stage_names_the_field_at_fault(fields, message):
@@ -36,8 +42,12 @@ def test_a_tree_names_the_field_at_fault():
         ReductionTree("one", (LAST,), NVIDIA_F32, 1, "test")
     with pytest.raises(ValueError, match="must come after anchored stage 0"):
         replace(hybrid_mac(MacSpec(E2M1)), scales_enter=0)
-    with pytest.raises(ValueError, match="rounding: got Rounding.FLOOR"):
-        Accumulator(8, 23, Rounding.FLOOR, subnormals=True, nan=0x7FFFFFFF)
+    with pytest.raises(ValueError, match="rounding: got Rounding.EXACT"):
+        Accumulator(8, 23, Rounding.EXACT, subnormals=True, nan=0x7FFFFFFF)
+    with pytest.raises(ValueError, match="nan: got 0x7f800000, must be above 0x7f800000"):
+        Accumulator(8, 23, Rounding.FLOOR, subnormals=True, nan=0x7F800000)
+    with pytest.raises(ValueError, match=r"bits: got 64, legal 2\.\.62"):
+        IntegerAccumulator(64, 0)
 
 
 def test_products_of_a_step():

@@ -6,7 +6,7 @@ import rtl.mac.align_add
 import rtl.mac.step
 from hw.mac import MacSpec
 from hw.mac import step as model_step
-from hw.presets import hybrid_mac
+from hw.mx_macs import hybrid_mac
 from hw.reference import reference
 from mx_formats.element import E2M1, E4M3, FP16, INT8
 from rtl.compiled import CompiledRtl

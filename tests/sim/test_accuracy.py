@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hw.mac import MacSpec
-from hw.presets import TENSOR_CORES, hybrid_mac
+from hw.mx_macs import hybrid_mac
+from hw.presets import TENSOR_CORES
 from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8, OCP_FORMATS
 from mx_formats.element import FP16
 from mx_formats.quantize import quantize
