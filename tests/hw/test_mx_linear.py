@@ -7,7 +7,7 @@ import torch
 
 from hw.evaluate import evaluate_gemm
 from hw.mac import MacSpec
-from hw.presets import hybrid_mac
+from hw.mx_macs import hybrid_mac
 from mx_formats.block import MXFP8_E4M3
 from mx_formats.quantize import quantize
 from mx_formats.torch_modules import MXLinear
