@@ -27,6 +27,7 @@ from gpu_model.machine.tensor import DOT_WORDS, SCRATCH_BYTES
 from gpu_model.trace import BlockTrace
 
 _TEMP_ROWS = 16
+_REGISTER_UNIT = 8  # registers of a thread are allocated in eights
 _UNDO_WORDS = 1 << 16
 _SPACES = {GLOBAL_SPACE: "global", SHARED_SPACE: "shared", LOCAL_SPACE: "local", GENERIC_SPACE: "generic",
            CONSTANT_SPACE: "constant"}  # fmt: skip
@@ -120,6 +121,7 @@ class ResidentBlock:
             ctx[entry] = array.ctypes.data
         ctx[Context.FRAME_BYTES], ctx[Context.WARPS] = code.frame_bytes, launch.warps
         ctx[Context.LOCAL_BYTES] = local_bytes(launch.program)
+        ctx[Context.REGISTERS] = -(-launch.program.registers // _REGISTER_UNIT) * _REGISTER_UNIT
         ctx[Context.RANGE_COUNT] = len(launch.segments)
         ctx[Context.NTID_X], ctx[Context.NTID_Y], ctx[Context.NTID_Z] = launch.threads, 1, 1
         ctx[Context.UNDO_CAPACITY], ctx[Context.DOT_CAPACITY] = len(self._undo), len(self._dots)
@@ -300,10 +302,14 @@ class ResidentBlock:
 
     def _mbarrier_wait(self, state: np.ndarray) -> str:
         address, asked = int(state[Warp.TESTED]), int(state[Warp.TESTED_PHASE])
+        where = self.launch.program.where(int(state[Warp.TESTED_ROW]))
+        if address < 0:
+            free, now = int(self._ctx[Context.POOL]), int(state[Warp.REGISTERS])
+            return f"for {-address} registers a thread, it has {now} and the block's pool {free} more, {where}"
         offset = address - (int(self._ctx[Context.RANK]) << CLUSTER_RANK_SHIFT)
         word = int(self._shared[offset : offset + 8].view(np.uint64)[0])
         pending, expected, missing = -(word >> 43) & 0xFFFFF, -(word >> 1) & 0xFFFFF, word >> 21 & 0x3FFFFF
         return (
             f"for phase {asked} of the mbarrier at {address:#x}, {pending} of {expected} arrivals and {missing} bytes "
-            f"short, {self.launch.program.where(int(state[Warp.TESTED_ROW]))}"
+            f"short, {where}"
         )

@@ -27,6 +27,7 @@ DONE, PAUSED, FAILED, BLOCKED, WAITING, CALLED = range(6)
 @njit(nogil=True, cache=True)
 def start_block(ctx, threads):
     """Put every warp of a block at its first instruction, with empty barriers and predicates false."""
+    put(ctx, Context.POOL, 0)
     for index in range(get(ctx, Context.WARPS)):
         warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * index
         for entry in range(WARP_ENTRIES):
@@ -35,6 +36,7 @@ def start_block(ctx, threads):
         active = (np.int64(1) << lanes) - 1
         store_i64(warp, Warp.ACTIVE, active)
         store_i64(warp, Warp.ALIVE, active)
+        store_i64(warp, Warp.REGISTERS, get(ctx, Context.REGISTERS))
         frame = get(ctx, Context.FRAMES) + get(ctx, Context.FRAME_BYTES) * index
         for word in range(PREDICATE_SINK + 1):
             store_u32(frame, word, np.uint32(FULL) if word == 7 or word == 15 else np.uint32(0))

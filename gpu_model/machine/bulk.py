@@ -1,14 +1,16 @@
-"""Asynchronous block copies (UBLKCP, UBLKRED), STSM, and the dispatch of their family."""
+"""Asynchronous block copies (UBLKCP, UBLKRED), STSM, the register pool, and the dispatch of their family."""
 
 import numpy as np
 from numba import njit
 
 from gpu_model.machine import mbarrier
-from gpu_model.machine.context import Context, get, put, remember
-from gpu_model.machine.lanes import load_u8, load_u16, load_u32, store_u8
-from gpu_model.machine.mbarrier import DONE, FAILED, complete, lane_address
-from gpu_model.machine.microop import M0, M1, M2, A, B, C, Op, field, source
+from gpu_model.machine.context import WARP, Context, get, put, remember
+from gpu_model.machine.integer import set_predicate
+from gpu_model.machine.lanes import load_i64, load_u8, load_u16, load_u32, store_i64, store_u8
+from gpu_model.machine.mbarrier import DONE, FAILED, WAITING, complete, lane_address
+from gpu_model.machine.microop import M0, M1, M2, PD0, A, B, C, Op, field, source
 from gpu_model.machine.reduce import reduce_element
+from gpu_model.machine.splits import WARP_BYTES, Warp
 from gpu_model.machine.tensor_copy import global_at, receiver, tensor_copy, word64
 from gpu_model.machine.window import shared_at
 from gpu_model.tensormap import ELEMENT_BYTES
@@ -92,6 +94,23 @@ def _stsm(ctx, u, frame, consts, row):
 
 
 @njit
+def _registers(ctx, u, frame, row, mask):
+    """USETMAXREG: give registers of the warp back to the block's pool, or try to take some (M1)."""
+    warp, wanted = get(ctx, Context.WARP_STATES) + WARP_BYTES * get(ctx, WARP), field(u, M0)
+    more, free = wanted - load_i64(warp, Warp.REGISTERS), get(ctx, Context.POOL)
+    fits = more <= free
+    if fits or not field(u, M1):
+        put(ctx, Context.POOL, free - more)
+        put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + 1)
+        store_i64(warp, Warp.REGISTERS, wanted)
+    else:
+        store_i64(warp, Warp.TESTED, -wanted)
+        store_i64(warp, Warp.TESTED_ROW, row)
+    set_predicate(u, PD0, frame, np.uint32(mask) if fits else np.uint32(0), np.uint32(mask))
+    return DONE if fits else WAITING
+
+
+@njit
 def bulk_step(op, ctx, u, frame, consts, t, row, mask):
     """Execute one micro-op of this family; returns `DONE`, `WAITING` or `FAILED` of `gpu_model.machine.mbarrier`."""
     if op == Op.BARRIER_ARRIVE:
@@ -102,6 +121,8 @@ def bulk_step(op, ctx, u, frame, consts, t, row, mask):
         return mbarrier.exchange(ctx, u, frame, consts, row)
     if op == Op.BARRIER_STORE:
         return mbarrier.store(ctx, u, frame, consts, row, mask)
+    if op == Op.REGISTERS:
+        return _registers(ctx, u, frame, row, mask)
     if op == Op.STSM:
         return _stsm(ctx, u, frame, consts, row)
     if op == Op.BLOCK_COPY:

@@ -70,8 +70,10 @@ class Context(IntEnum):
     CLUSTER = 57  # address of the contexts' addresses of the cluster's blocks, by rank
     NEXT_WARP = 58  # whose turn it is
     IDLE = 59  # rounds in a row in which the warps did nothing but test barriers
-    NAMED_BARRIERS = 60  # 16 named barriers, four entries each: see `gpu_model.machine.barriers`
-    COUNT = 60 + 16 * 4
+    REGISTERS = 60  # of a thread at the start, and how many of all warps' together are in the block's pool
+    POOL = 61
+    NAMED_BARRIERS = 62  # 16 named barriers, four entries each: see `gpu_model.machine.barriers`
+    COUNT = 62 + 16 * 4
 
 
 class Fault(IntEnum):

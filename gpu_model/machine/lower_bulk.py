@@ -150,11 +150,22 @@ def stsm(e: Emit) -> None:
     e.op(Op.STSM, m0=offset, m1=matrices, m2="MT88" in e.modifiers)
 
 
+def registers(e: Emit) -> None:
+    """USETMAXREG: change the number of registers that each thread of the warp may use."""
+    e.known("TRY_ALLOC", "DEALLOC", "CTAPOOL")
+    taking = "TRY_ALLOC" in e.modifiers
+    if taking == ("DEALLOC" in e.modifiers):
+        raise e.fail("needs one of the modifiers TRY_ALLOC, DEALLOC")
+    if taking:
+        e.predicate_destination(C.PD0)
+    e.op(Op.REGISTERS, m0=e.immediate(), m1=taking)
+
+
 LOWERINGS = {
     "SYNCS": syncs, "ARRIVES": copies_arrive, "STSM": stsm,
     "UTMALDG": tensor_copy(Op.TENSOR_LOAD), "UTMASTG": tensor_copy(Op.TENSOR_STORE),
     "UTMAREDG": tensor_copy(Op.TENSOR_REDUCE), "UBLKCP": block_copy, "UBLKRED": block_copy,
-    "STAS": store_and_complete, "REDAS": store_and_complete,
+    "USETMAXREG": registers, "STAS": store_and_complete, "REDAS": store_and_complete,
     # Copies complete when issued, so that nothing is left to wait for, flush or fetch ahead.
     "UTMACMDFLUSH": nothing, "UTMACCTL": nothing, "UTMAPF": nothing, "UBLKPF": nothing, "FENCE": nothing,
     "WARPGROUP": nothing, "ACQBULK": nothing, "PREEXIT": nothing,

@@ -205,7 +205,7 @@ def trap(e: Emit) -> None:
 LOWERINGS = {
     "NOP": nothing, "DEPBAR": nothing, "LDGDEPBAR": nothing, "ERRBAR": nothing, "MEMBAR": nothing,
     "CCTL": nothing, "YIELD": nothing, "NANOSLEEP": nothing, "PMTRIG": nothing, "CGAERRBAR": nothing,
-    "USETMAXREG": nothing,
+
     "B2R": barrier_result,
     "UCGABAR_ARV": cluster_barrier(Op.CLUSTER_ARRIVE), "UCGABAR_WAIT": cluster_barrier(Op.CLUSTER_WAIT),
     "BRA": bra, "CALL": call, "RET": ret, "EXIT": exit_, "BAR": bar,

@@ -124,8 +124,8 @@ class Op(IntEnum):
     ) = _numbers(Family.WIDE, 7)
     (
         BARRIER_SET, BARRIER_ARRIVE, BARRIER_TEST, BARRIER_STORE, TENSOR_LOAD, TENSOR_STORE, TENSOR_REDUCE,
-        BLOCK_COPY, STSM,
-    ) = _numbers(Family.BULK, 9)
+        BLOCK_COPY, STSM, REGISTERS,
+    ) = _numbers(Family.BULK, 10)
     (
         WGMMA, WGMMA_INTEGER,
     ) = _numbers(Family.WGMMA, 2)

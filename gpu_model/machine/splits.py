@@ -29,8 +29,9 @@ class Warp(IntEnum):
     TESTED = 29  # the last mbarrier it found incomplete: its address, the phase asked for, and the row of the test
     TESTED_PHASE = 30
     TESTED_ROW = 31
-    SPLIT = 32  # (pc, mask, waiting) of each other split
-    COUNT = 32 + 3 * MAX_SPLITS
+    REGISTERS = 32  # of each of its threads
+    SPLIT = 33  # (pc, mask, waiting) of each other split
+    COUNT = 33 + 3 * MAX_SPLITS
 
 
 WARP_ENTRIES = int(Warp.COUNT)

@@ -34,8 +34,8 @@ ret;
 """
 
 
-def _run(body, *, threads=128, arch=90, blocks=1, extra=""):
-    image = assemble(_HEAD.format(arch=arch, threads=threads, extra=extra) + body + _FINISH, arch)
+def _run(body, *, threads=128, arch=90, blocks=1, extra="", target=None):
+    image = assemble(_HEAD.format(arch=target or arch, threads=threads, extra=extra) + body + _FINISH, arch)
     source, result = np.zeros(16, np.uint64), np.zeros(threads // 2, np.uint64)
     execute(Machine(launch(image, source, result, threads, blocks)))
     return result.view(np.uint32)
@@ -207,3 +207,34 @@ def test_reducing_barriers(arch, form, rule, limit):
     after = "" if "value" in form else "selp.u32 value, 1, 0, q;"
     got = _run(f"setp.lt.u32 p, tid, {limit}; barrier.red.{form.format(p='p')}; {after}", arch=arch)
     assert got.tolist() == [rule(limit, 128)] * 128
+
+
+def _register_trade(taken):
+    """Two warpgroups of at most 128 registers a thread: the second gives back 88, the first asks for `taken`."""
+    return f"""
+    setp.ge.u32 p, tid, 128;
+    @p bra giver;
+    setmaxnreg.inc.sync.aligned.u32 {taken};
+    st.shared.u32 [here], tid;
+    bar.sync 0;
+    bra done;
+    giver:
+    setmaxnreg.dec.sync.aligned.u32 40;
+    bar.sync 0;
+    done:
+    and.b32 value, tid, 127; mad.lo.u32 value, value, 4, base; ld.shared.u32 value, [value];
+    """
+
+
+def test_registers_change_hands():
+    got = _run(_register_trade(216), threads=256, target="90a", extra=".maxnreg 128")
+    assert np.array_equal(got, np.arange(256) % 128)
+
+
+def test_registers_that_nobody_gives_back_are_named():
+    with pytest.raises(ExecutionError) as caught:
+        _run(_register_trade(224), threads=256, target="90a", extra=".maxnreg 128")
+    assert "waits for 224 registers a thread, it has 128 and the block's pool 64 more" in str(caught.value)
+    assert "warp 4 waits at barrier 0, which 7 of 8 warps have reached" in str(
+        caught.value
+    )  # 352 is 3 times 96, and 64

@@ -7,6 +7,7 @@ Every value travels in a 64-bit slot. An `Op` is a piece of PTX whose `{d}` is i
 import functools
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -126,7 +127,7 @@ def kernel(ops: Sequence[Op], count: int, arch: int, globals_: str = "") -> str:
 
 @functools.lru_cache(maxsize=512)
 def assemble(ptx: str, arch: int) -> bytes:
-    """Cubin of a PTX text.
+    """Cubin of a PTX text, for the target it names; `arch` chooses the ptxas.
 
     Raises:
         ValueError: ptxas refuses it; its message.
@@ -135,7 +136,8 @@ def assemble(ptx: str, arch: int) -> bytes:
     source, image = stem.with_suffix(".ptx"), stem.with_suffix(".cubin")
     try:
         source.write_text(ptx)
-        command = [get_ptxas(arch).path, f"-arch=sm_{arch}", str(source), "-o", str(image)]
+        target = re.search(r"\.target\s+(\w+)", ptx)
+        command = [get_ptxas(arch).path, f"-arch={target[1] if target else ''}", str(source), "-o", str(image)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ValueError(f"ptxas refuses the kernel: {done.stderr or done.stdout}")
