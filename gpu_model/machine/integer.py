@@ -132,9 +132,15 @@ def _imad_wide_carry(u, t, a, b, c, frame, mask):
 
 @njit
 def _lea(u, t, a, b, c, ax, bx, frame, mask):
-    """(a << shift) + b, or its high word with c:a shifted (.HI); carry in PS0, carry out PD0."""
+    """(a << shift) + b, or its high word with c:a shifted (.HI); carry in PS0, carry out PD0.
+
+    A negated term is its complement plus one, and the complement alone with a carry in (.X). The carry out counts that
+    one: -0 + b carries, which the high half of a 64-bit difference relies on.
+    """
     shift, high, sign_extend = np.uint64(field(u, M0)), field(u, M1), field(u, M2)
-    negated, one = np.uint64(ax != 0), np.uint64(bx != 0 and not field(u, M3))  # with a carry in, -b is ~b
+    flip = ~np.uint64(0) if ax != 0 else np.uint64(0)
+    whole = field(u, M3) == 0
+    negated, one = np.uint64(ax != 0 and whole), np.uint64(bx != 0 and whole)
     carry_in = predicate(u, PS0, frame)
     carry_out = np.uint32(0)
     for lane in range(32):
@@ -142,11 +148,8 @@ def _lea(u, t, a, b, c, ax, bx, frame, mask):
             wide = np.uint64(np.int64(load_i32(a, lane)))
         else:
             wide = np.uint64(load_u32(a, lane)) | np.uint64(load_u32(c, lane)) << np.uint64(32)
-        if not high:
-            wide &= np.uint64(_LOW)
-        wide = (wide << shift) ^ (~np.uint64(0) if negated else np.uint64(0))
-        wide += negated
-        term = wide >> np.uint64(32) if high else wide & np.uint64(_LOW)
+        wide = (wide << shift) ^ flip
+        term = (wide + negated) >> np.uint64(32) if high else (wide & np.uint64(_LOW)) + negated
         total = term + np.uint64(load_u32(b, lane) ^ bx) + one + np.uint64((carry_in >> lane) & 1)
         store_u32(t, lane, np.uint32(total))
         carry_out |= np.uint32(np.uint32(total >> np.uint64(32) != 0) << lane)

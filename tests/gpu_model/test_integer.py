@@ -65,6 +65,17 @@ def test_one_word_operations(text, expected):
     assert got.tolist() == want
 
 
+@pytest.mark.parametrize("shift", [0, 7, 31])
+def test_carries_of_shifted_differences(shift):
+    """b - (a << shift) on 64 bits, as ptxas pairs its halves; b's high word is C."""
+    code = f"LEA R40, P0, -R10, R11, {shift:#x}\nIMAD.X R41, RZ, RZ, R12, P0\nIADD3 R41, R41, -0x1, RZ"
+    low, high = run(code, A, B, C, outputs=2)
+    want = [
+        ((c << 32 | b) - (a << shift & MASK)) & (1 << 64) - 1 for a, b, c in zip(wide(A), wide(B), wide(C), strict=True)
+    ]
+    assert [int(h) << 32 | int(v) for v, h in zip(low, high, strict=True)] == want
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
