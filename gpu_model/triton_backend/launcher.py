@@ -14,6 +14,7 @@ from gpu_model.errors import HostTensorError, LaunchError
 from gpu_model.launch import Launch, Segment, merge_segments, pack_parameters, pack_value
 from gpu_model.program import Program
 from gpu_model.tensormap import HOST_TYPE_OF_DEVICE, encode_tiled
+from gpu_model.triton_backend.pointees import pointed_to
 
 
 def _flatten(types: Any, values: Any, names: Any, descriptors: Iterator[dict]) -> list[tuple[str, Any, str]]:
@@ -93,12 +94,14 @@ class LaunchBuilder:
 
     Attributes:
         scratch: addresses of the scratch memory of the last launch made.
+        tensors: its tensors by name, those that it reaches through addresses in others included.
     """
 
     def __init__(self, src: Any, metadata: Any, place: Callable[[torch.Tensor, str], Segment] = _tensor_segment):
         self._metadata, self._place = metadata, place
         self.types, self.names = list(src.signature.values()), list(src.signature)
         self.scratch: set[int] = set()
+        self.tensors: list[tuple[str, torch.Tensor]] = []
 
     def __call__(self, grid: tuple[int, int, int], function: tuple[Program, Cubin], arguments: Any) -> Launch:
         """The launch as data; Triton's grid counts clusters along x.
@@ -118,6 +121,11 @@ class LaunchBuilder:
             else:
                 value = self._pointer(value, name, segments) if kind.startswith("*") else value
                 named.append((name, kind, pack_value(kind, value)))
+        named_arguments = zip(self.names, arguments, strict=True)
+        tensors = [pair for name, value in named_arguments for pair in _tensors(name, value)]
+        pointees = pointed_to(tensors, segments)
+        self.tensors = tensors + pointees
+        segments += [self._place(tensor, name) for name, tensor in pointees]
         buffers = [self._scratch(kind, grid) for kind in ("global", "profile")]
         self.scratch.clear()
         for kind, buffer in zip(("global", "profile"), buffers, strict=True):
@@ -139,7 +147,7 @@ class LaunchBuilder:
             shared_bytes=self._metadata.shared + program.shared_bytes,
             parameters=parameters,
             segments=merge_segments(segments),
-            keep=(*arguments, *buffers, own, visible),
+            keep=(*arguments, *buffers, *(tensor for _, tensor in pointees), own, visible),
             global_address=address,
             parameter_address=visible.ctypes.data if len(visible) else 0,
             cubin=cubin.image,
@@ -186,8 +194,7 @@ def make_launcher(gpu: Any) -> type:
             """Build the launch and run it on the virtual GPU."""
             launch = self._build((grid_x, grid_y, grid_z), function, arguments)
             if gpu.cuda:
-                named = zip(self._build.names, arguments, strict=True)
-                _require_reachable(((n, v) for name, value in named for n, v in _tensors(name, value)), gpu)
+                _require_reachable(self._build.tensors, gpu)
             if enter_hook is not None:
                 enter_hook(launch_metadata)
             gpu.run(launch)

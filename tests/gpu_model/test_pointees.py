@@ -1,0 +1,65 @@
+"""Kernels that follow addresses stored in tensors."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from gpu_model import VirtualGPU
+from gpu_model.errors import HostTensorError, MemoryFault
+
+
+@triton.jit
+def sum_through(pointers_ptr, out_ptr, depth: tl.constexpr, N: tl.constexpr):
+    address = tl.load(pointers_ptr + tl.program_id(0))
+    for _ in tl.static_range(depth - 1):
+        address = tl.load(address.to(tl.pointer_type(tl.int64)))
+    values = tl.load(address.to(tl.pointer_type(tl.float32)) + tl.arange(0, N))
+    tl.store(out_ptr + tl.program_id(0), tl.sum(values))
+
+
+def _addresses(tensors, device="cpu"):
+    return torch.tensor([tensor.data_ptr() for tensor in tensors], device=device)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_chains_of_addresses(depth):
+    ends = [torch.arange(16.0) + i for i in range(3)]
+    links = [ends]
+    for _ in range(depth - 1):
+        links.append([_addresses([tensor]) for tensor in links[-1]])
+    out = torch.zeros(3)
+    with VirtualGPU("rtx_a6000"):
+        sum_through[(3,)](_addresses(links[-1]), out, depth, 16)
+    assert out.tolist() == [120.0, 136.0, 152.0]
+
+
+def test_an_address_inside_a_view():
+    base, out = torch.arange(64.0), torch.zeros(1)
+    with VirtualGPU("rtx_a6000"):
+        sum_through[(1,)](_addresses([base[20:40]]), out, 1, 16)
+    assert out.item() == sum(range(20, 36))
+
+
+def test_past_the_end_is_named_after_the_element():
+    tensors, out = [torch.ones(16), torch.ones(3)], torch.zeros(2)
+    with (
+        VirtualGPU("rtx_a6000"),
+        pytest.raises(MemoryFault, match=r"what pointers_ptr\[1\] points to \(float32\[3\]\)"),
+    ):
+        sum_through[(2,)](_addresses(tensors), out, 1, 16)
+
+
+def test_memory_that_no_tensor_owns_is_not_reachable():
+    gone = _addresses([torch.ones(1 << 20)])
+    with VirtualGPU("rtx_a6000"), pytest.raises(MemoryFault, match="out-of-bounds global"):
+        sum_through[(1,)](gone, torch.zeros(1), 1, 16)
+
+
+def test_a_gpu_reaches_no_tensor_on_the_cpu():
+    with VirtualGPU("rtx_a6000", cuda=True, host_tensors=False):
+        near, far, out = torch.ones(16, device="cuda"), torch.ones(16), torch.zeros(1, device="cuda")
+        sum_through[(1,)](_addresses([near], "cuda"), out, 1, 16)
+        assert out.item() == 16
+        with pytest.raises(HostTensorError, match=r"pointers_ptr\[0\]"):
+            sum_through[(1,)](_addresses([far], "cuda"), out, 1, 16)
