@@ -17,6 +17,7 @@ from gpu_model.cuda_names.memory import MemoryMeter
 from gpu_model.cuda_names.module import answers
 from gpu_model.cuda_names.replace import Replacement, replaced
 from gpu_model.cuda_names.tensors import CudaTensors
+from gpu_model.cuda_names.uncompiled import uncompiled
 
 __all__ = ("CudaNames",)
 
@@ -40,6 +41,7 @@ class CudaNames:
             stack.enter_context(replaced(answers(self._gpu, self._meter)))
             stack.enter_context(replaced(follow_cuda_autocast()))
             stack.enter_context(replaced(self._everywhere()))
+            stack.enter_context(uncompiled())
             stack.enter_context(CudaTensors(self._meter))
             self._open = stack.pop_all()
         return self

@@ -422,3 +422,33 @@ def test_the_pytest_plugin(tmp_path, name, outcome):
     done = subprocess.run([*command, "--rootdir", tmp_path, tmp_path], capture_output=True, text=True, check=False)
     assert outcome in done.stdout, done.stdout + done.stderr
     assert f"sm_{load_gpu(name).arch}" in done.stdout
+
+
+def test_compiled_functions_run_as_written(gpu):
+    @torch.compile
+    def double(x):
+        assert not torch.compiler.is_compiling()
+        return x + x
+
+    @torch.compile(fullgraph=True)
+    def triple(x):
+        return 3 * x
+
+    x = torch.arange(4.0, device="cuda")
+    assert torch.equal(double(x), 2 * x)
+    assert triple(x).is_cuda
+    assert torch.equal(triple(x), 3 * x)
+
+
+@pytest.mark.slow
+def test_functions_compiled_before_run_as_written():
+    seen = []
+
+    @torch.compile(backend="eager")
+    def double(x):
+        seen.append(torch.compiler.is_compiling())
+        return x + x
+
+    with VirtualGPU("rtx_a6000", cuda=True):
+        assert double(torch.ones(3, device="cuda")).tolist() == [2.0, 2.0, 2.0]
+    assert seen == [False]
