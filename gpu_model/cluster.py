@@ -25,13 +25,14 @@ class ResidentCluster:
         consts: the launch's constant area.
         trace: record traces.
         dots: tensor instructions of each block to keep the operands of.
+        check: look for races, uninitialised reads and missing convergence (`gpu_model.check`).
     """
 
-    def __init__(self, launch: Launch, code: Code, consts: np.ndarray, *, trace: bool, dots: int):
+    def __init__(self, launch: Launch, code: Code, consts: np.ndarray, *, trace: bool, dots: int, check: bool = False):
         self.launch, self.number = launch, -1
         size = math.prod(launch.program.cluster)
         self._contexts = np.zeros(size, np.int64)
-        self.blocks = [ResidentBlock(launch, code, consts, trace=trace, dots=dots) for _ in range(size)]
+        self.blocks = [ResidentBlock(launch, code, consts, trace=trace, dots=dots, check=check) for _ in range(size)]
         for rank, block in enumerate(self.blocks):
             block.join(self._contexts, rank)
         self._running: list[ResidentBlock] = []

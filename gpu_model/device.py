@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpu_model.check.findings import Finding
 from gpu_model.errors import LaunchError
 from gpu_model.execute import Dots, Machine, execute, execute_traced
 from gpu_model.launch import Launch
@@ -31,6 +32,7 @@ class LaunchRecord:
         instructions: warp-instructions executed.
         timing: `gpu_model.timing.Timing`, or None if the GPU does not time.
         dots: operands of tensor instructions, empty unless the GPU keeps them.
+        findings: what the checks found, empty if nothing or if the GPU does not check.
         launch: the launch itself; in `VirtualGPU.launches` without the tensors it held.
     """
 
@@ -42,6 +44,7 @@ class LaunchRecord:
     instructions: int
     timing: Any
     dots: Dots
+    findings: tuple[Finding, ...]
     launch: Launch
 
 
@@ -58,6 +61,7 @@ class VirtualGPU:
         gpu: name of a GPU in `hw/gpus`, a path to a TOML file, or a `GpuSpec`.
         timing: run the cycle-level core model on each launch.
         dots: keep the operands of the first this many tensor instructions of each launch.
+        check: look for races in shared memory, uninitialised reads and missing convergence.
         events: keep the first this many issue events of each SM in a launch's timing.
         dirty_l2: share of L2 that must be written back before a launch can use it; see `gpu_model.timing.time_launch`.
         on_launch: called with each `LaunchRecord`.
@@ -78,6 +82,7 @@ class VirtualGPU:
         *,
         timing: bool = False,
         dots: int = 0,
+        check: bool = False,
         events: int = 0,
         dirty_l2: float = 0.0,
         on_launch: Callable[[LaunchRecord], None] | None = None,
@@ -90,7 +95,8 @@ class VirtualGPU:
         if not (cuda or host_tensors):
             raise ValueError("host_tensors=False needs cuda=True: without CUDA's names every tensor is a CPU tensor")
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
-        self.timing, self.dots, self.events, self.dirty_l2, self.on_launch = timing, dots, events, dirty_l2, on_launch
+        self.timing, self.dots, self.check, self.events = timing, dots, check, events
+        self.dirty_l2, self.on_launch = dirty_l2, on_launch
         self.recorder, self.max_instructions = recorder, max_instructions
         self.cuda, self.host_tensors = cuda, host_tensors
         self.number = next(_numbers)
@@ -151,7 +157,9 @@ class VirtualGPU:
         return record
 
     def _execute(self, launch: Launch) -> LaunchRecord:
-        machine = Machine(launch, trace=self.timing, dots=self.dots, max_instructions=self.max_instructions)
+        machine = Machine(
+            launch, trace=self.timing, dots=self.dots, check=self.check, max_instructions=self.max_instructions
+        )
         timing = None
         if self.timing:
             from gpu_model.timing import time_launch
@@ -173,7 +181,7 @@ class VirtualGPU:
             execute(machine)
         return LaunchRecord(
             launch.program.name, launch.grid, launch.threads, launch.shared_bytes, launch.program.registers,
-            machine.instructions, timing, machine.dots, launch,
+            machine.instructions, timing, machine.dots, machine.findings, launch,
         )  # fmt: skip
 
     def _check(self, launch: Launch) -> None:

@@ -10,13 +10,15 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
 import numpy as np
 
+from gpu_model.check.findings import Finding, merge
+from gpu_model.check.watch import watched
 from gpu_model.cluster import ResidentCluster
-from gpu_model.errors import ExecutionError
+from gpu_model.errors import ExecutionError, LaunchError
 from gpu_model.launch import Launch, check_grid
 from gpu_model.machine.lower import constant_area, lower
 from gpu_model.trace import BlockTrace
@@ -48,6 +50,7 @@ class _Result:
     trace: BlockTrace | None
     dots: np.ndarray
     instructions: int
+    findings: list[Finding]
 
 
 class Machine:
@@ -57,12 +60,13 @@ class Machine:
         launch: what to run.
         trace: yield each block's trace.
         dots: how many tensor instructions to keep the operands of.
+        check: look for races, uninitialised reads and missing convergence (`gpu_model.check`).
         threads: worker threads, default all cores.
         max_instructions: warp-instructions that the launch may take; None for no limit.
 
     Raises:
         UnsupportedInstruction: before anything runs.
-        LaunchError: an impossible grid or block.
+        LaunchError: an impossible grid or block, or checks of a kernel with clusters.
     """
 
     def __init__(
@@ -71,28 +75,46 @@ class Machine:
         *,
         trace: bool = False,
         dots: int = 0,
+        check: bool = False,
         threads: int | None = None,
         max_instructions: int | None = None,
     ):
         check_grid(launch.program.name, launch.grid, launch.threads, cluster=launch.program.cluster)
+        size = math.prod(launch.program.cluster)
+        if check and size > 1:
+            raise LaunchError(
+                f"kernel {launch.program.name} runs in clusters of {size} blocks, but the checks follow the shared "
+                "memory of one block; try num_ctas=1, or no checks"
+            )
         self.launch, self.instructions = launch, 0
         self._code = lower(launch.program)
+        if check:
+            self._code = replace(self._code, microops=watched(launch.program, self._code.microops))
         self._consts = constant_area(self._code, launch.constant_banks(), launch.program.name)
         self._trace, self._dots_limit, self._dots = trace, dots, []
+        self._check: bool = check
+        self._found: dict[tuple, Finding] = {}
         self._threads = threads or os.cpu_count() or 1
         self._limit = max_instructions
         self._turn = _TURN if max_instructions is None else min(_TURN, max_instructions + 1)
         self._waits = bool(np.isin(launch.program.rows["opcode"], _BLOCKING).any())
-        self._clusters = launch.blocks // math.prod(launch.program.cluster)
+        self._clusters = launch.blocks // size
 
     def _new_cluster(self) -> ResidentCluster:
-        return ResidentCluster(self.launch, self._code, self._consts, trace=self._trace, dots=self._dots_limit)
+        return ResidentCluster(
+            self.launch, self._code, self._consts, trace=self._trace, dots=self._dots_limit, check=self._check
+        )
 
     @property
     def dots(self) -> Dots:
         """Tensor-core operands kept so far."""
         words = np.concatenate([np.zeros((0, 14, 32), np.uint32), *self._dots])[: self._dots_limit]
         return Dots(words, len(words) == self._dots_limit)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks found so far, first in block order first."""
+        return tuple(self._found.values())
 
     def run(self) -> Iterator[BlockTrace | None]:
         """Execute every block; yields once a block, in block order, its trace (None without tracing).
@@ -118,6 +140,7 @@ class Machine:
 
     def _account(self, result: _Result) -> BlockTrace | None:
         self.instructions += result.instructions
+        merge(self._found, result.findings)
         self._check_limit(self.instructions)
         if sum(map(len, self._dots)) < self._dots_limit:
             self._dots.append(result.dots)
@@ -209,7 +232,10 @@ class Machine:
 
 
 def _results(cluster: ResidentCluster) -> dict[int, _Result]:
-    return {block.block: _Result(block.take_trace(), block.take_dots(), block.instructions) for block in cluster.blocks}
+    return {
+        block.block: _Result(block.take_trace(), block.take_dots(), block.instructions, block.take_findings())
+        for block in cluster.blocks
+    }
 
 
 def execute(machine: Machine) -> None:

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 
 from gpu_model import host_calls
+from gpu_model.check.findings import Finding
 from gpu_model.errors import ExecutionError, MemoryFault
 from gpu_model.launch import HOST_FUNCTIONS, Launch, Segment, local_bytes
 from gpu_model.machine.barriers import CLUSTER_BARRIER, arrivals
@@ -81,14 +82,16 @@ class ResidentBlock:
 
     Args:
         launch: what the block belongs to.
-        code: its micro-ops.
+        code: its micro-ops; for checks, with what they watch marked (`gpu_model.check.watch`).
         consts: the launch's constant area.
         trace: record a trace.
         dots: tensor instructions to keep the operands of.
+        check: look for races, uninitialised reads and missing convergence (`gpu_model.check`).
     """
 
-    def __init__(self, launch: Launch, code: Code, consts: np.ndarray, *, trace: bool, dots: int):
+    def __init__(self, launch: Launch, code: Code, consts: np.ndarray, *, trace: bool, dots: int, check: bool = False):
         self.launch, self.block = launch, -1
+        self._checks = None
         self._trace = _Trace() if trace else None
         warps = launch.warps
         self._frames = np.zeros(warps * code.frame_bytes, np.uint8)
@@ -103,11 +106,20 @@ class ResidentBlock:
         self._dots = np.zeros((dots, DOT_WORDS), np.uint32)
         self._tensor = np.zeros(SCRATCH_BYTES, np.uint8)
         self._steps = function_table()
+        if check:
+            self._begin_checks()
         self._bank_bytes = {bank: np.frombuffer(data, np.uint8) for bank, data in launch.constant_banks().items()}
         self._banks = np.zeros((max(self._bank_bytes) + 1, 2), np.int64)
         for bank, data in self._bank_bytes.items():
             self._banks[bank] = data.ctypes.data, len(data)
         self._ctx = self._context(code, consts)
+
+    def _begin_checks(self) -> None:
+        from gpu_model.check.state import BlockChecks
+        from gpu_model.check.steps import checked_steps
+
+        self._checks = BlockChecks(self.launch, self._steps)
+        self._steps = function_table(checked_steps(self._checks.row_flags))
 
     def _context(self, code: Code, consts: np.ndarray) -> np.ndarray:
         launch, ctx = self.launch, np.zeros(Context.COUNT, np.int64)
@@ -124,6 +136,7 @@ class ResidentBlock:
         ctx[Context.REGISTERS] = -(-launch.program.registers // _REGISTER_UNIT) * _REGISTER_UNIT
         ctx[Context.RANGE_COUNT] = len(launch.segments)
         ctx[Context.NTID_X], ctx[Context.NTID_Y], ctx[Context.NTID_Z] = launch.threads, 1, 1
+        ctx[Context.CHECK] = self._checks.words.ctypes.data if self._checks else 0
         ctx[Context.UNDO_CAPACITY], ctx[Context.DOT_CAPACITY] = len(self._undo), len(self._dots)
         return ctx
 
@@ -164,6 +177,8 @@ class ResidentBlock:
         if self._trace:
             self._trace.attach(ctx)
         start_block(ctx.ctypes.data, self.launch.threads)
+        if self._checks:
+            self._states[:, Warp.GROUPS] = self._checks.start()
 
     def run(self, budget: int) -> int:
         """Run for at most `budget` warp-instructions.
@@ -216,6 +231,10 @@ class ResidentBlock:
         """Operands of the block's tensor instructions, uint32[n, 14, 32]."""
         count = int(self._ctx[Context.DOT_COUNT])
         return self._dots[:count].reshape(count, 14, 32).copy()
+
+    def take_findings(self) -> list[Finding]:
+        """What the checks found in the finished block; empty without them."""
+        return self._checks.take(self.block) if self._checks else []
 
     def _fault(self) -> Exception:
         ctx, program = self._ctx, self.launch.program

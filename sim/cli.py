@@ -70,6 +70,10 @@ def run(
     save_launches: Annotated[Path | None, typer.Option(help="Save launches and their outputs here.")] = None,
     kernel: KernelOption = None,
     limit: LimitOption = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Find races, uninitialised reads, missing convergence; exit 1 if there are any."),
+    ] = False,
     json_line: JsonOption = False,
 ) -> None:
     """Run a Triton script on a virtual GPU; write its report."""
@@ -78,10 +82,10 @@ def run(
     from sim.run import run_and_report
 
     save = SaveLaunches(save_launches, kernel, limit) if save_launches else None
-    summary = run_and_report(script, context.args, gpu, report, Console(), save=save)
+    summary = run_and_report(script, context.args, gpu, report, Console(), save=save, check=check)
     if json_line:
         typer.echo(json.dumps(summary))
-    raise typer.Exit(summary["status"])
+    raise typer.Exit(summary["status"] or int(bool(summary["findings"])))
 
 
 @app.command(context_settings=PASS_ON)

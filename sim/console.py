@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
+from rich.table import Table
 
 
 def plural(count: int, noun: str) -> str:
@@ -42,6 +43,10 @@ class Console:
     def fact(self, name: str, text: str) -> None:
         """Print an outcome that belongs to the stage before it."""
         self.line(f"  {name:<9} {text}")
+
+    def show(self, table: Table) -> None:
+        """Print a table."""
+        self._rich.print(table, soft_wrap=False)
 
     @contextmanager
     def stage(self, name: str, live: bool = True) -> Iterator[Stage]:

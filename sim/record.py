@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from gpu_model import VirtualGPU
+from gpu_model.check.findings import Finding, merge
 from gpu_model.device import LaunchRecord
 from gpu_model.program import Program
 from gpu_model.recorder import LaunchRecorder
@@ -33,11 +34,13 @@ class Recording:
         launches: one per kernel launch, in order.
         dots: dot products of its tensor-core instructions, by length; those with a defined error only.
         instructions: warp-instructions executed.
+        found: what the checks found, by what makes it one finding.
     """
 
     launches: list[LaunchResult] = field(default_factory=list)
     dots: list[Dots] = field(default_factory=list)
     instructions: int = 0
+    found: dict[tuple, Finding] = field(default_factory=dict)
     _room: int = HMMA_PER_RUN
 
     def add(self, record: LaunchRecord, gpu: GpuSpec) -> None:
@@ -45,6 +48,7 @@ class Recording:
         program = record.launch.program
         self.launches.append(LaunchResult(program, record.timing, record.threads))
         self.instructions += record.instructions
+        merge(self.found, record.findings)
         words = record.dots.words[: self._room]
         element = operand_format(program)
         if len(words) and element is not None:
@@ -68,11 +72,13 @@ def record(
     stage: Stage,
     *,
     cuda: bool = False,
+    check: bool = False,
     recorder: LaunchRecorder | None = None,
 ) -> tuple[Result, Recording]:
     """Call `work` with `gpu` as Triton's device; every launch in it is executed and timed.
 
-    With `cuda`, torch's CUDA names mean that GPU too; with a recorder, launches are saved to files.
+    With `cuda`, torch's CUDA names mean that GPU too; with `check`, each launch is checked (`gpu_model.check`); with a
+    recorder, launches are saved to files.
 
     Raises:
         GpuError: a launch that cannot run or goes wrong.
@@ -84,7 +90,8 @@ def record(
         stage.say(f"launch {len(recording.launches)}, {launch.kernel}, {launch.timing.cycles:,} cycles")
 
     with VirtualGPU(
-        gpu, timing=True, dots=HMMA_PER_RUN, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda, recorder=recorder
-    ):
+        gpu, timing=True, dots=HMMA_PER_RUN, check=check, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda,
+        recorder=recorder,
+    ):  # fmt: skip
         result = work()
     return result, recording

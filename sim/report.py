@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from sim import figures
 from sim.console import plural
+from sim.findings import COLUMNS, row
 from sim.page import Html, document, figure_number, table, tiles
 from sim.provenance import Number, Origin
 from sim.results import LaunchResult, RunResult
@@ -25,7 +26,19 @@ LEVELS = {"l1": "L1", "l2": "L2", "dram": "DRAM", "shared": "shared memory", "co
 
 def write_report(run: RunResult, path: Path) -> Path:
     """Write the page for `run`; it fetches nothing, so it opens offline. Returns `path`."""
-    sections = (_header, _launches, _stalls, _bytes, _lines, _residency, _accuracy, _rtl, _provenance, _footer)
+    sections = (
+        _header,
+        _findings,
+        _launches,
+        _stalls,
+        _bytes,
+        _lines,
+        _residency,
+        _accuracy,
+        _rtl,
+        _provenance,
+        _footer,
+    )
     body = "\n".join(text for section in sections if (text := section(run)))
     path.write_text(document(f"{run.title} - warptree", body, get_plotlyjs()), encoding="utf-8")
     return path
@@ -55,6 +68,20 @@ def _lede(run: RunResult) -> str:
         f"(sm_{run.gpu.arch}), executed on the CPU and timed on a model of the GPU's cores. "
         "No GPU took part; every number below says whether it was measured, simulated or published."
     )
+
+
+def _findings(run: RunResult) -> str:
+    if run.findings is None:
+        return ""
+    count = len(run.findings)
+    verdict = Html(f'<span class="{"bad" if count else "good"}">{plural(count, "finding")}</span>')
+    about = (
+        "Every launch was checked for reads of shared or local memory that nothing wrote, for accesses to shared "
+        "memory that no barrier orders, and for lanes that exchange values without having met. Accesses outside a "
+        "tensor stop a run. Shown is where each was first seen, and how many accesses of a lane were like it."
+    )
+    rows = [row(finding) for finding in run.findings]
+    return f"<h2>Checks: {verdict}</h2><p>{about}</p>{table(COLUMNS, rows) if rows else ''}"
 
 
 def _longest(run: RunResult) -> list[tuple[int, LaunchResult]]:

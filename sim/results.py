@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gpu_model.check.findings import Finding
 from gpu_model.program import Program
 from gpu_model.timing import Timing
 from hw.gpu_spec import GpuSpec
@@ -38,6 +39,7 @@ class RunResult:
         cosim: the RTL's verdict, None if RTL was not asked for.
         numbers: further numbers with their provenance, such as the script's own error.
         configuration: hash of the specs behind the simulated numbers.
+        findings: what the checks found, None if the run was not checked.
     """
 
     title: str
@@ -48,6 +50,7 @@ class RunResult:
     cosim: CosimResult | None
     numbers: tuple[Number, ...]
     configuration: str
+    findings: tuple[Finding, ...] | None = None
 
     @property
     def cycles(self) -> int:

@@ -12,6 +12,7 @@ from sim.capture import SaveLaunches, tell_saved
 from sim.console import Console, plural
 from sim.demo import DESIGN, FORMATS
 from sim.errors import ScriptError
+from sim.findings import findings_table
 from sim.output import make_folder, write_outputs
 from sim.provenance import configuration_hash
 from sim.record import record
@@ -21,11 +22,12 @@ from sim.script import run_script
 
 def run_and_report(
     script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console,
-    *, save: SaveLaunches | None = None,
+    *, save: SaveLaunches | None = None, check: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Run `script`, write its report, and return a summary with the script's exit status as `status`.
 
-    With `save`, launches are saved to files with their outputs.
+    With `save`, launches are saved to files with their outputs. With `check`, launches are checked
+    (`gpu_model.check`); what is found is shown, and listed in the summary as `findings`.
 
     Raises:
         ScriptError: no such script, or one that launched nothing.
@@ -36,26 +38,34 @@ def run_and_report(
     make_folder(folder)
     recorder = save.recorder(Origin(kind="simulated", gpu=gpu.name)) if save else None
     with console.stage("run", live=False) as stage:
-        status, recording = record(lambda: run_script(script, arguments), gpu, stage, cuda=True, recorder=recorder)
+        status, recording = record(
+            lambda: run_script(script, arguments), gpu, stage, cuda=True, check=check, recorder=recorder
+        )
         stage.done(f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions")
     if save and recorder:
         tell_saved(console, recorder, save.folder)
     if not recording.launches:
         raise ScriptError(f"{script} ended with status {status} without launching a Triton kernel: nothing to report")
-    dots = tuple(recording.dots)
+    dots, options = tuple(recording.dots), ["--check"] if check else []
+    findings = tuple(recording.found.values())
     run = RunResult(
         title=script.name,
-        command=shlex.join(["warptree", "run", "--gpu", gpu_name, str(script), *arguments]),
+        command=shlex.join(["warptree", "run", "--gpu", gpu_name, *options, str(script), *arguments]),
         gpu=gpu,
         launches=tuple(recording.launches),
         accuracy=tuple(evaluate_format(dots, block, DESIGN.mantissa_bits) for block in FORMATS) if dots else (),
         cosim=None,
         numbers=(),
         configuration=configuration_hash(gpu, [block.name for block in FORMATS], DESIGN.mantissa_bits),
+        findings=findings if check else None,
     )
     with console.stage("report") as stage:
         outputs = write_outputs(run, folder)
         stage.done(str(outputs.report))
+    if check:
+        console.fact("checks", plural(len(findings), "finding"))
+        if findings:
+            console.show(findings_table(findings))
     console.fact("time", f"{run.cycles:,} cycles on {gpu.product}, IPC {run.ipc:.2f}")
     return {
         "status": status,
@@ -63,6 +73,7 @@ def run_and_report(
         "cycles": run.cycles,
         "ipc": run.ipc,
         "qsnr_db": {a.format: a.qsnr_db for a in run.accuracy},
+        "findings": [finding.as_dict() for finding in findings],
         "report": str(outputs.report.resolve()),
         "saved_launches": [str(path) for path in recorder.files] if recorder else [],
     }

@@ -8,7 +8,8 @@ reduces a predicate over the threads.
 import numpy as np
 from numba import njit
 
-from gpu_model.machine.context import Context, get, put
+from gpu_model.check.clocks import meet, note_arrival
+from gpu_model.machine.context import WARP, Context, get, put
 from gpu_model.machine.integer import blend, predicate, set_predicate
 from gpu_model.machine.lanes import load_i64, load_u32, store_i64, store_u32
 from gpu_model.machine.microop import M0, M1, M2, PD0, PS0, A, D, field, source
@@ -70,13 +71,17 @@ def _release(ctx, barrier):
     true, lanes = get(ctx, _entry(barrier, TRUE)), get(ctx, _entry(barrier, LANES))
     for which in range(4):
         put(ctx, _entry(barrier, which), 0)
+    met = np.int64(0)
     for index in range(get(ctx, Context.WARPS)):
         warp = _state(ctx, index)
         if _waits_at(warp, barrier):
+            met |= np.int64(1) << index
             store_i64(warp, Warp.COUNTED, true)
             everybody = load_i64(warp, Warp.REDUCTION) == REDUCE_AND
             store_i64(warp, Warp.REDUCED, true == lanes if everybody else true > 0)
             leave_barrier(warp)
+    if get(ctx, Context.CHECK):
+        meet(get(ctx, Context.CHECK), get(ctx, Context.WARP_STATES), barrier, met)
     return waiting > 0
 
 
@@ -89,13 +94,15 @@ def _leave_cluster_barrier(ctx):
         for index in range(get(block, Context.WARPS)):
             if load_i64(_state(block, index), Warp.STATUS) != EXITED:
                 least = min(least, load_i64(_state(block, index), Warp.CLUSTER_ARRIVALS))
-    released = False
+    met = np.int64(0)
     for index in range(get(ctx, Context.WARPS)):
         warp = _state(ctx, index)
         if _waits_at(warp, CLUSTER_BARRIER) and load_i64(warp, Warp.CLUSTER_ARRIVALS) <= least:
             leave_barrier(warp)
-            released = True
-    return released
+            met |= np.int64(1) << index
+    if met and get(ctx, Context.CHECK):
+        meet(get(ctx, Context.CHECK), get(ctx, Context.WARP_STATES), CLUSTER_BARRIER, met)
+    return met != 0
 
 
 @njit
@@ -126,6 +133,8 @@ def arrive(ctx, warp, u, frame, consts, pc, active, mask):
     if kind == ARRIVE:
         put(ctx, _entry(barrier, ARRIVED), get(ctx, _entry(barrier, ARRIVED)) + 1)
         put(ctx, _entry(barrier, WANTED), max(get(ctx, _entry(barrier, WANTED)), threads))
+        if get(ctx, Context.CHECK):
+            note_arrival(get(ctx, Context.CHECK), get(ctx, WARP), barrier)
         _release(ctx, barrier)
         return False
     if kind != SYNC:
@@ -140,11 +149,13 @@ def arrive(ctx, warp, u, frame, consts, pc, active, mask):
 
 
 @njit
-def arrive_at_cluster(warp, active):
+def arrive_at_cluster(ctx, warp, active):
     """UCGABAR_ARV: a warp has arrived once all its lanes have."""
     here, alive = load_i64(warp, Warp.CLUSTER_LANES) | active, load_i64(warp, Warp.ALIVE)
     if here & alive == alive:
         store_i64(warp, Warp.CLUSTER_ARRIVALS, load_i64(warp, Warp.CLUSTER_ARRIVALS) + 1)
+        if get(ctx, Context.CHECK):
+            note_arrival(get(ctx, Context.CHECK), get(ctx, WARP), CLUSTER_BARRIER)
         here = np.int64(0)
     store_i64(warp, Warp.CLUSTER_LANES, here)
 

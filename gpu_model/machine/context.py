@@ -72,8 +72,9 @@ class Context(IntEnum):
     IDLE = 59  # rounds in a row in which the warps did nothing but test barriers
     REGISTERS = 60  # of a thread at the start, and how many of all warps' together are in the block's pool
     POOL = 61
-    NAMED_BARRIERS = 62  # 16 named barriers, four entries each: see `gpu_model.machine.barriers`
-    COUNT = 62 + 16 * 4
+    CHECK = 62  # address of the check state (gpu_model.check), 0 without checks
+    NAMED_BARRIERS = 63  # 16 named barriers, four entries each: see `gpu_model.machine.barriers`
+    COUNT = 63 + 16 * 4
 
 
 class Fault(IntEnum):

@@ -12,28 +12,33 @@ REDUX_SUM, REDUX_MIN, REDUX_MAX, REDUX_AND, REDUX_OR, REDUX_XOR = range(6)
 
 
 @njit
+def shuffle_source(lane, offset, control, mode):
+    """PTX shfl: the lane whose value a lane takes, and whether it is in range; `control` holds clamp and segment."""
+    offset, clamp, segment = np.int64(offset) & 31, np.int64(control) & 31, (np.int64(control) >> 8) & 31
+    low, high = lane & segment, (lane & segment) | (clamp & ~segment)
+    if mode == SHUFFLE_IDX:
+        target = low | (offset & ~segment)
+        inside = target <= high
+    elif mode == SHUFFLE_UP:
+        target = lane - offset
+        inside = target >= high  # with .UP the clamp is the lower bound
+    elif mode == SHUFFLE_DOWN:
+        target = lane + offset
+        inside = target <= high
+    else:
+        target = lane ^ offset
+        inside = target <= high
+    return (target & 31 if inside else lane), inside
+
+
+@njit
 def _shuffle(u, frame, t, a, b, c, mode, mask):
     """PTX shfl: c holds the clamp in bits 0..4 and the segment mask in bits 8..12."""
     in_range = np.uint32(0)
     for lane in range(32):
-        offset, control = np.int64(load_u32(b, lane)) & 31, np.int64(load_u32(c, lane))
-        clamp, segment = control & 31, (control >> 8) & 31
-        low, high = lane & segment, (lane & segment) | (clamp & ~segment)
-        if mode == SHUFFLE_IDX:
-            target = low | (offset & ~segment)
-            inside = target <= high
-        elif mode == SHUFFLE_UP:
-            target = lane - offset
-            inside = target >= high  # with .UP the clamp is the lower bound
-        elif mode == SHUFFLE_DOWN:
-            target = lane + offset
-            inside = target <= high
-        else:
-            target = lane ^ offset
-            inside = target <= high
-        target = target if inside else lane
+        target, inside = shuffle_source(lane, load_u32(b, lane), load_u32(c, lane), mode)
         in_range |= np.uint32(np.uint32(inside) << lane)
-        store_u32(t, lane, load_u32(a, target & 31))
+        store_u32(t, lane, load_u32(a, target))
     set_predicate(u, PD0, frame, in_range, mask)
 
 

@@ -111,9 +111,9 @@ _STEPS = {
 }  # fmt: skip
 
 
-def function_table() -> np.ndarray:
-    """Addresses of the family functions, int64, indexed by `Family`."""
-    table = np.zeros(max(_STEPS) + 1, np.int64)
-    for family, step in _STEPS.items():
+def function_table(replaced: dict | None = None) -> np.ndarray:
+    """Addresses of the family functions, some of them replaced, int64, indexed by `Family`."""
+    table = np.zeros(len(Family), np.int64)
+    for family, step in (_STEPS | (replaced or {})).items():
         table[family] = step.address
     return table

@@ -79,6 +79,7 @@ class Family(IntEnum):
     BULK = 11
     WGMMA = 12
     NARROW = 13
+    WATCH = 14  # waits and fences that only checks look at
 
 
 # fmt: off
@@ -136,6 +137,9 @@ class Op(IntEnum):
         NOP, BRA, BRA_DIV, EXIT, BAR, BSSY, BSYNC, BREAK, BMOV_READ, BMOV_WRITE, WARPSYNC, RET, TRAP, SPECIAL,
         HOST_CALL, BRA_CONV, COLLECTIVE_END, BARRIER_RESULT, CLUSTER_ARRIVE, CLUSTER_WAIT,
     ) = _numbers(Family.CONTROL, 20)
+    (
+        WATCH,
+    ) = _numbers(Family.WATCH, 1)
 # fmt: on
 
 

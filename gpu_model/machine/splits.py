@@ -5,6 +5,7 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
+from gpu_model.check.convergence import converge
 from gpu_model.machine.lanes import load_i64, store_i64
 
 MAX_SPLITS = 32
@@ -30,8 +31,9 @@ class Warp(IntEnum):
     TESTED_PHASE = 30
     TESTED_ROW = 31
     REGISTERS = 32  # of each of its threads
-    SPLIT = 33  # (pc, mask, waiting) of each other split
-    COUNT = 33 + 3 * MAX_SPLITS
+    GROUPS = 33  # address of the warp's convergence state (gpu_model.check), 0 without checks
+    SPLIT = 34  # (pc, mask, waiting) of each other split
+    COUNT = 34 + 3 * MAX_SPLITS
 
 
 WARP_ENTRIES = int(Warp.COUNT)
@@ -49,6 +51,16 @@ RUNNABLE, WAITING, AT_BLOCK_BARRIER, IN_COLLECTIVE = 0, 1, 99, 100
 CONVERGENCE_BARRIERS = 16
 # WARPSYNC: bit 7, with the lanes it waits for from bit 8 on, and for .COLLECTIVE where to go after the region, plus 1.
 AT_WARPSYNC, SYNC_MASK, SYNC_TARGET = 128, 8, 40
+
+
+NO_BARRIER = -1  # in Warp.BARRIER
+
+
+@njit
+def note_convergence(warp, lanes):
+    """Tell the checks, if they are on, that lanes met where the code says they must."""
+    if load_i64(warp, Warp.GROUPS):
+        converge(load_i64(warp, Warp.GROUPS), lanes)
 
 
 @njit
@@ -102,6 +114,7 @@ def _release_convergence(warp):
             else:
                 i += 1
         push_split(warp, pc + 1, arrived, RUNNABLE)
+        note_convergence(warp, arrived)
 
 
 @njit
@@ -131,11 +144,12 @@ def _leave_warpsync(warp, index):
     """
     entry = _split_entry(warp, index)
     pc, waiting, joined = load_i64(entry, 0), load_i64(entry, 2), np.int64(0)
-    wanted, collective = _sync_mask(waiting), waiting >> SYNC_TARGET != 0
+    wanted, collective, met = _sync_mask(waiting), waiting >> SYNC_TARGET != 0, np.int64(0)
     for i in range(load_i64(warp, Warp.SPLITS)):
         entry = _split_entry(warp, i)
         if _sync_mask(load_i64(entry, 2)) != wanted:
             continue
+        met |= load_i64(entry, 1)
         if collective or load_i64(entry, 0) == pc:
             joined |= load_i64(entry, 1)
         if collective:
@@ -148,6 +162,7 @@ def _leave_warpsync(warp, index):
         remove_split(warp, index)
     store_i64(warp, Warp.PC, pc + 1)
     store_i64(warp, Warp.ACTIVE, joined)
+    note_convergence(warp, met)
 
 
 @njit
@@ -164,11 +179,12 @@ def switch(warp):
     """Pick the split that can run with the lowest PC; the warp's new status if there is none."""
     _release_convergence(warp)
     best, best_pc = -1, np.int64(1) << 62
-    waiting = False
+    waiting, at_barrier = False, False
     for i in range(load_i64(warp, Warp.SPLITS)):
         entry = _split_entry(warp, i)
         state, pc = load_i64(entry, 2), load_i64(entry, 0)
         waiting |= state != RUNNABLE
+        at_barrier |= state == AT_BLOCK_BARRIER
         if pc < best_pc and (state == RUNNABLE or (state & AT_WARPSYNC and _synchronised(warp, _sync_mask(state)))):
             best, best_pc = i, pc
     if best >= 0:
@@ -181,6 +197,8 @@ def switch(warp):
         return READY
     if not waiting:
         return EXITED
+    if not at_barrier:
+        store_i64(warp, Warp.BARRIER, np.int64(NO_BARRIER))  # its lanes wait for each other
     return AT_BARRIER
 
 

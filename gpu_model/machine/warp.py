@@ -8,6 +8,7 @@ at which lanes must meet.
 import numpy as np
 from numba import njit
 
+from gpu_model.check.layout import check_warpsync
 from gpu_model.machine.barriers import arrive, arrive_at_cluster, read_result, wait_for_cluster
 from gpu_model.machine.context import Context, Fault, get, put, report_fault
 from gpu_model.machine.integer import blend, predicate
@@ -41,6 +42,7 @@ from gpu_model.machine.splits import (
     WAITING,
     Warp,
     end_collective,
+    note_convergence,
     push_split,
     switch,
     yield_split,
@@ -104,6 +106,7 @@ def _warpsync(warp, row, flip, target, pc, active, mask):
     same = _same_word(row, mask)
     wanted = np.int64(load_u32(row, _first_lane(mask)) ^ flip)
     if same == active and target == 0 and wanted & load_i64(warp, Warp.ALIVE) & ~active == 0:
+        note_convergence(warp, wanted & active)
         store_i64(warp, Warp.PC, pc + 1)
         return CONTINUE
     if active & ~mask:
@@ -146,7 +149,10 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
     if op == Op.BRA_DIV or op == Op.BRA_CONV:
         wanted = np.int64(load_u32(source(u, A, frame, consts), 0) ^ np.uint32(field(u, A_XOR)))
         wanted &= load_i64(warp, Warp.ALIVE)
-        taken = (wanted & mask == wanted) == (op == Op.BRA_CONV)  # a lane whose guard is false counts as elsewhere
+        together = wanted & mask == wanted  # a lane whose guard is false counts as elsewhere
+        if together:  # where they are not, the code goes on to a WARPSYNC
+            note_convergence(warp, wanted)
+        taken = together == (op == Op.BRA_CONV)
         return _branch(warp, pc, active, active if taken else np.int64(0), field(u, TARGET))
     if op == Op.HOST_CALL and mask:
         row, lane = source(u, A, frame, consts), _first_lane(mask)
@@ -155,6 +161,9 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         store_i64(warp, Warp.PC, pc + 1)
         return HOST_CALL
     if op == Op.WARPSYNC and mask:
+        if get(ctx, Context.CHECK):
+            row, flip = source(u, A, frame, consts), np.uint32(field(u, A_XOR))
+            check_warpsync(get(ctx, Context.CHECK), pc, get(ctx, Context.WARP), mask, row, flip)
         return _warpsync(
             warp, source(u, A, frame, consts), np.uint32(field(u, A_XOR)), field(u, TARGET), pc, active, mask
         )
@@ -176,7 +185,7 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         if arrive(ctx, warp, u, frame, consts, pc, active, mask):
             return SWITCH
     elif op == Op.CLUSTER_ARRIVE and mask:
-        arrive_at_cluster(warp, active)
+        arrive_at_cluster(ctx, warp, active)
     elif op == Op.CLUSTER_WAIT and mask:
         wait_for_cluster(warp, pc, active)
         return SWITCH
@@ -187,6 +196,7 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         if load_i64(warp, Warp.SPLITS):
             push_split(warp, pc, active, WAITING + barrier)
             return SWITCH
+        note_convergence(warp, active)
     elif op == Op.BSSY and mask:
         store_i64(warp, Warp.BARRIERS + field(u, M0), active)
     elif op == Op.BREAK and mask:

@@ -88,3 +88,48 @@ def test_workloads_run_unchanged(tmp_path: Path, name: str) -> None:
     result = CliRunner().invoke(cli.app, ["run", "--json", "--report", str(tmp_path), str(script)])
     assert result.exit_code == 0, result.output
     assert ("MXINT8" in json.loads(result.stdout.splitlines()[-1])["qsnr_db"]) == (name == "matmul")
+
+
+RACY = """
+import torch, triton, triton.language as tl
+
+@triton.jit
+def swap(x, y, FENCED: tl.constexpr):
+    i = tl.arange(0, 128)
+    text: tl.constexpr = (
+        "{ .shared .b32 word[128]; .reg .b32 here, there; mov.u32 here, word; shl.b32 there, $2, 2;"
+        " add.u32 here, here, there; st.shared.b32 [here], $1;"
+        + (" bar.sync 0;" if FENCED else "") + " xor.b32 there, there, 256; mov.u32 here, word;"
+        " add.u32 here, here, there; ld.shared.b32 $0, [here]; }"
+    )
+    value = tl.inline_asm_elementwise(text, "=r,r,r", [tl.load(x + i), i], dtype=tl.int32, is_pure=False, pack=1)
+    tl.store(y + i, value)
+
+x = torch.arange(128, dtype=torch.int32)
+for _ in range(2):
+    swap[(3,)](x, torch.empty_like(x), {fenced}, num_warps=4)
+"""
+
+
+@pytest.mark.parametrize("fenced", [True, False])
+def test_checks_find_a_race_and_fail_the_run(tmp_path: Path, fenced: bool) -> None:
+    script = tmp_path / "swap.py"
+    script.write_text(RACY.replace("{fenced}", str(fenced)))
+    arguments = ["run", "--check", "--json", "--report", str(tmp_path / "out"), str(script)]
+    result = CliRunner().invoke(cli.app, arguments)
+    found = json.loads(result.stdout.splitlines()[-1])["findings"]
+    report = (tmp_path / "out" / "report.html").read_text()
+    if fenced:
+        assert (result.exit_code, found) == (0, [])
+        assert "0 findings" in report
+        return
+    assert result.exit_code == 1
+    assert {entry["kind"] for entry in found} == {
+        "uninitialised shared read", "shared race, read after write", "shared race, write after read",
+    }  # fmt: skip
+    race = next(entry for entry in found if entry["kind"].endswith("read after write"))
+    assert race["line"].endswith("swap.py:13")
+    assert (race["block"], race["size"], race["times"]) == ([0, 0, 0], 4, 2 * 3 * 64)
+    assert race["other"]["warp"] == race["warp"] - 2
+    assert "swap.py:13" in report
+    assert "3 findings" in result.stderr
