@@ -60,6 +60,11 @@ class ResidentCluster:
         Raises:
             MemoryFault, ExecutionError: as `ResidentBlock.run`, or a deadlock.
         """
+        if len(self.blocks) == 1:
+            outcome = self.blocks[0].run(budget)
+            if outcome in (BLOCKED, WAITING):
+                raise self._deadlock()
+            return outcome == DONE
         spent = self.instructions
         while self._running:
             before, changes = self.instructions, self.changes
@@ -79,8 +84,7 @@ class ResidentCluster:
             self._idle = 0
             return
         self._idle += 1
-        alone = len(self.blocks) == 1  # which has waited already
-        if not ran or (alone and outcomes[0] == BLOCKED) or self._idle >= (1 if alone else PATIENCE):
+        if not ran or self._idle >= PATIENCE:
             raise self._deadlock()
 
     def _deadlock(self) -> ExecutionError:

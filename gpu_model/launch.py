@@ -152,6 +152,8 @@ class Launch:
 
     def cluster_blocks(self, cluster: int) -> list[int]:
         """Linear indices of a cluster's blocks by rank; clusters are counted as blocks are, x fastest."""
+        if self.program.cluster == (1, 1, 1):
+            return [cluster]
         counts = [g // c for g, c in zip(self.grid, self.program.cluster, strict=True)]
         at = cluster % counts[0], cluster // counts[0] % counts[1], cluster // (counts[0] * counts[1])
         first = [a * c for a, c in zip(at, self.program.cluster, strict=True)]
