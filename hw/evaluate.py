@@ -56,9 +56,9 @@ def evaluate_gemm(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarray
 def _gemm_patterns(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarray:
     element, other = a.format.element, b.format.element
     plain = all(part.format.scale.is_power_of_two and part.format.rows == 1 for part in (a, b))
-    if plain and element == other and element.bits <= 8 and tree == _hybrid_like(tree, element):
-        assert not isinstance(tree.accumulator, IntegerAccumulator)
-        return mac_gemm(MacSpec(element, tree.accumulator.mantissa_bits), a, b)
+    spec = _hybrid_like(tree, element) if plain and element == other else None
+    if spec is not None:
+        return mac_gemm(spec, a, b)
     steps = _steps(tree, a.codes, b.codes)
     groups = 1
     if any(part.format.columns % tree.products for part in (a, b)):
@@ -194,14 +194,15 @@ def _check_operands(a: Quantized, b: Quantized) -> None:
         raise ValueError(f"b: scales are {b.format.scale.name}, must be {a.format.scale.name} as in a")
 
 
-def _hybrid_like(tree: ReductionTree, element: ElementFormat) -> ReductionTree | None:
-    """The hybrid MAC of this element and accumulator width, None if there is none."""
+def _hybrid_like(tree: ReductionTree, element: ElementFormat) -> MacSpec | None:
+    """The hybrid MAC that this tree is, None if it is none."""
     if isinstance(tree.accumulator, IntegerAccumulator):
         return None
     try:
-        return hybrid_mac(MacSpec(element, tree.accumulator.mantissa_bits))
+        spec = MacSpec(element, tree.accumulator.mantissa_bits, 16 if tree.products == 16 else 8)
     except ValueError:
         return None
+    return spec if tree == hybrid_mac(spec) else None
 
 
 def _steps(tree: ReductionTree, a: np.ndarray, b: np.ndarray) -> int:

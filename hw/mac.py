@@ -5,7 +5,7 @@ silent: zero, sign, E2M3's bias, specials, overflow. Integers below are exact an
 
 Notation
     M       mantissa bits of the accumulator
-    lanes   products in one cycle: 1 for an integer element, 8 for 4-bit codes, 4 otherwise
+    lanes   products in one cycle: 1 for an integer element, 8 for 4-bit codes (16 in a variant), 4 otherwise
     E_in    biased exponent of the product sum, an ordinary signed integer (at least 10 bits), never wrapped
     A       accumulator: field E_acc in 1..254, magnitude 2**M + mantissa (M+1 bits) with its sign
     R       M + 1, the right extension of the adder
@@ -14,8 +14,8 @@ Stage 1, products -> S (signed, |S| < 2**(M+4)), least significant bit of weight
     Aligned elements (FP8, FP6): lane i has e_i = ea + eb, where exponent field 0 counts as field 1, also for zeros.
     e = max(e_i) over all lanes. Lane i contributes floor(p_i * 2**(M - 2m - (e - e_i))), p_i the signed product of the
     significands (2m fraction bits, m the element's mantissa bits). S is the exact sum of the lanes.
-    Fixed elements (INT8, E2M1): e = `MacSpec.anchor` (0 and 5), and S is the exact sum of the products, placed with
-    its last bit at 2**(e - M).
+    Fixed elements (INT8, E2M1): e = `MacSpec.anchor` (0 and 5, or 6 for 16 products), and S is the exact sum of the
+    products, placed with its last bit at 2**(e - M).
 
 Stage 2, accumulate: E_in = e + Xa + Xb - 254 + 127 and d = E_acc - E_in
     1. S == 0                -> the accumulator is returned (as +0 if its field is 0).
@@ -61,14 +61,19 @@ class MacSpec:
     Attributes:
         element: format of both operands.
         mantissa_bits: M, of the accumulator; 10..23, and enough that stage 1 holds every product of a fixed element.
+        four_bit_products: products of 4-bit codes a cycle: 8, half of the sixteen 2-bit multipliers, as published;
+            or 16, all of them.
     """
 
     element: ElementFormat
     mantissa_bits: int = 16
+    four_bit_products: int = 8
 
     def __post_init__(self) -> None:
         if self.element.bits > 8:
             raise ValueError(f"MacSpec.element: {self.element.name} has {self.element.bits} bits, legal 8 or fewer")
+        if self.four_bit_products not in (8, 16):
+            raise ValueError(f"MacSpec.four_bit_products: got {self.four_bit_products}, legal 8 or 16")
         lowest = max(10, 2 * self.element.mantissa_bits + self.anchor) if self.fixed else 10
         if not lowest <= self.mantissa_bits <= 23:
             raise ValueError(
@@ -80,7 +85,7 @@ class MacSpec:
         """Products one cycle consumes."""
         if self.element.is_integer:
             return 1
-        return 8 if self.element.bits == 4 else 4
+        return self.four_bit_products if self.element.bits == 4 else 4
 
     @property
     def fixed(self) -> bool:
@@ -90,7 +95,9 @@ class MacSpec:
     @property
     def anchor(self) -> int:
         """Exponent e of a fixed element's product sum: the least with |sum| < 16 * 2**e; 0 for an integer."""
-        return 0 if self.element.is_integer else 2 * self.element.emax + 1
+        if self.element.is_integer:
+            return 0
+        return 2 * self.element.emax + self.four_bit_products // 8
 
     @property
     def left_edge(self) -> int:

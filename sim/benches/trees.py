@@ -1,37 +1,63 @@
-"""How fast sums are evaluated bit for bit: multiply-accumulates a second on one core."""
+"""How fast sums are evaluated bit for bit: multiply-accumulates a second on one core, next to peers in the same run."""
 
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 
 import numpy as np
 
-from hw.evaluate import evaluate_gemm
+from hw.evaluate import evaluate_codes, evaluate_gemm
 from hw.mac import MacSpec
-from hw.mx_macs import hybrid_mac
-from hw.presets import TENSOR_CORES
-from hw.tensor_core import COLUMNS, ROWS
-from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8
+from hw.mx_macs import hybrid_mac, mxdotp
+from hw.presets import TENSOR_CORES, block_scaled_core, tensor_core
+from hw.reduction_tree import ReductionTree
+from hw.summation import sequential_fma
+from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8, NVFP4, BlockFormat
 from mx_formats.element import FP16
 from mx_formats.quantize import quantize
-from sim.dots import tensor_core_sums
 from sim.measure import Measurement, best_seconds
 
-PEER = "MMA-Sim (arXiv 2511.10909)"  # the public exact tensor-core model, about 8e4 MAC/s on a core
-PEER_MACS_PER_SECOND = 8e4
-TILES, K = 1000, 64
-GEMM = 256  # rows, columns and depth of the matrix product on the hybrid tree
+GENERATION = "ampere"
+SIZE = 256  # rows, columns and depth of a product on a kernel of its own
+SMALL = 64  # on the general kernel
+PEER_SIZE = 64  # for the model of tensor cores in torch
 
 
 def measure(budget_seconds: float) -> Iterator[Measurement]:
-    """Yield the rates of fp16 tensor-core dots with FP32 accumulator, and of the hybrid MX tree per format."""
+    """Yield the rates of fp16 tensor-core sums with FP32 accumulator, of the hybrid MX tree, and of any other tree."""
     rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal((TILES, rows, K)).astype(np.float16) for rows in (ROWS, COLUMNS))
-    codes = a.view(np.uint16), b.view(np.uint16)
-    core = TENSOR_CORES["ampere", FP16]
-    seconds = best_seconds(lambda: tensor_core_sums(*codes, FP16, core), budget_seconds)
-    macs = TILES * ROWS * COLUMNS * K
-    yield Measurement("trees", "tensor core, fp16 to fp32, Ampere", macs / seconds, "MAC/s", PEER, PEER_MACS_PER_SECOND)
-    matrix = rng.standard_normal((GEMM, GEMM)).astype(np.float32)
+    codes = rng.standard_normal((SIZE, SIZE)).astype(np.float16).view(np.uint16)
+    tree = tensor_core(GENERATION, FP16)
+    rate = SIZE**3 / best_seconds(lambda: evaluate_codes(tree, FP16, codes, FP16, codes), budget_seconds)
+    peer = _mma_sim_rate(codes[:PEER_SIZE, :PEER_SIZE], budget_seconds)
+    metric = f"tensor core, fp16 to fp32, {GENERATION.capitalize()}"
+    yield Measurement("trees", metric, rate, "MAC/s", "MMA-Sim 2.1.1, same run" if peer else "", peer)
+    matrix = rng.standard_normal((SIZE, SIZE)).astype(np.float32)
+    limit = SIZE**3 / best_seconds(lambda: matrix @ matrix.T, budget_seconds)
     for block in (MXINT8, MXFP8_E4M3, MXFP4):
-        operand, tree = quantize(matrix, block), hybrid_mac(MacSpec(block.element))
-        seconds = best_seconds(lambda tree=tree, operand=operand: evaluate_gemm(tree, operand, operand), budget_seconds)
-        yield Measurement("trees", f"hybrid tree M=16, {block.name}", GEMM**3 / seconds, "MAC/s")
+        rate = _rate(hybrid_mac(MacSpec(block.element)), matrix, block, budget_seconds)
+        yield Measurement("trees", f"hybrid tree M=16, {block.name}", rate, "MAC/s", "float32 matmul, all cores", limit)
+    small = matrix[:SMALL, :SMALL]
+    for general, block in ((sequential_fma(), MXFP8_E4M3), (mxdotp(), MXFP8_E4M3), (block_scaled_core(), NVFP4)):
+        rate = _rate(general, small, block, budget_seconds)
+        yield Measurement("trees", f"general kernel, {general.name}"[:42], rate, "MAC/s")
+
+
+def _rate(tree: ReductionTree, matrix: np.ndarray, block: BlockFormat, budget_seconds: float) -> float:
+    operand = quantize(matrix, block)
+    return len(matrix) ** 3 / best_seconds(lambda: evaluate_gemm(tree, operand, operand), budget_seconds)
+
+
+def _mma_sim_rate(codes: np.ndarray, budget_seconds: float) -> float | None:
+    """MACs a second of the public tensor-core model on the same operands, if it is installed."""
+    if find_spec("mmasim") is None:
+        return None
+    import torch
+
+    core = TENSOR_CORES[GENERATION, FP16]
+    model = import_module("mmasim.arithmetic.fdpa").MMA_T_FDPA(
+        core.fraction_bits, "RZ-FP32", core.products, -132, "f16", "f16"
+    )
+    operand = torch.from_numpy(codes.view(np.float16).copy())
+    start = torch.zeros(len(codes), len(codes))
+    return codes.size * len(codes) / best_seconds(lambda: model(operand, operand.T, start), budget_seconds)
