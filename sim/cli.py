@@ -189,6 +189,32 @@ def validate(
 
 
 @app.command()
+def trees(
+    name: Annotated[str | None, typer.Argument(help="Tree and format, as ampere/FP16; the list when absent.")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw it into this file.")] = None,
+) -> None:
+    """List the ways to sum, or explain one: widths, shifts, where bits are lost."""
+    from sim.conformance import describe
+
+    describe(name, svg, typer.echo)
+
+
+@app.command()
+def vectors(
+    folder: Annotated[Path, typer.Argument(help="Where the files go; with --check, a file or a folder of them.")],
+    tree: Annotated[list[str] | None, typer.Option("--tree", help="Only these of `warptree trees`.")] = None,
+    count: Annotated[int, typer.Option("--count", help="Dots a file.")] = 10_000,
+    check: Annotated[bool, typer.Option("--check", help="Evaluate files again instead of writing them.")] = False,
+) -> None:
+    """Write conformance vectors of every tree and format, the same bits everywhere; or check files of them."""
+    from sim.conformance import check_files, write_files
+
+    if check:
+        raise typer.Exit(0 if check_files(folder, typer.echo) else 1)
+    write_files(folder, tree, count, typer.echo)
+
+
+@app.command()
 def doctor() -> None:
     """Print what was found, its version, and what each missing piece disables."""
     from sim.doctor import findings
