@@ -266,13 +266,13 @@ def _bulk(op, ctx, u, frame, consts, t, row, mask, into):
         return _arrivals(op, ctx, u, frame, consts, t, row, mask, into)
     if op == Op.BARRIER_STORE:
         return _stores_that_complete(op, ctx, u, frame, consts, t, row, mask, into)
-    if op != Op.BARRIER_SET and op != Op.BARRIER_TEST and op != Op.STSM:
+    if op == Op.BLOCK_COPY or Op.TENSOR_LOAD <= op <= Op.TENSOR_REDUCE:
         return _copy(op, ctx, u, frame, consts, t, row, mask, into)
     outcome = call_step(_original(get(ctx, Context.CHECK), Family.BULK), op, ctx, u, frame, consts, t, row, mask, into)
-    if outcome:
+    if outcome != FAILED:
         if op == Op.STSM:
             _matrix_store(ctx, u, frame, consts, row)
-        else:
+        elif op == Op.BARRIER_SET or op == Op.BARRIER_TEST:
             _barrier_word(op, ctx, u, frame, consts, row, mask)
     return outcome
 

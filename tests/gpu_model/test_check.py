@@ -13,7 +13,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from gpu_model import VirtualGPU
 from gpu_model.check.findings import Finding, lane_ranges
 from gpu_model.decode import decode
-from gpu_model.errors import ExecutionError
+from gpu_model.errors import ExecutionError, LaunchError
 from gpu_model.execute import Machine, execute
 from gpu_model.launch import Launch, Segment
 from gpu_model.program import Program
@@ -26,7 +26,7 @@ _HEAD = """
 .target sm_{arch}
 .address_size 64
 .shared .align 128 .b8 sm[8192];
-.visible .entry probe(.param .u64 source, .param .u64 result)
+.visible .entry probe(.param .u64 source, .param .u64 result) .maxnreg 64
 {{
 .reg .b64 src, dst, wide, state, desc; .reg .b32 tid, lane, warp, v, w, x, own, next, sm_at; .reg .pred p, q;
 .reg .f32 d0, d1, d2, d3;
@@ -242,6 +242,16 @@ def test_matrix_products_read_shared_memory_until_they_are_waited_for():
     assert check_ptx(PRODUCT.format(**parts), "90a", 128) == ()
     assert kinds(check_ptx(PRODUCT.format(**parts | {"fence": ""}), "90a", 128)) == [UNFENCED]
     assert kinds(check_ptx(PRODUCT.format(**parts | {"wait": ""}), "90a", 128)) == [WAR]
+
+
+def test_clusters_are_refused():
+    program = replace(assemble("EXIT", arch=90), cluster=(2, 1, 1))
+    with pytest.raises(LaunchError, match="runs in clusters of 2 blocks"):
+        check_program(program, 32, 0)
+
+
+def test_instructions_that_are_not_watched_run_as_they_do():
+    assert check_ptx("setmaxnreg.dec.sync.aligned.u32 40; mov.u32 v, tid;", "90a", 128) == ()
 
 
 def test_a_finding_names_both_parties():
