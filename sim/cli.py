@@ -230,6 +230,20 @@ def doctor() -> None:
 
 
 @app.command()
+def opcodes(
+    arch: Annotated[int | None, typer.Option(help="Only what was seen on this architecture, such as 90.")] = None,
+    counts: Annotated[Path | None, typer.Option(help="Counts of a test run (`pytest --opcode-counts`).")] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """List the SASS opcodes and modifiers that the machine has, and which tests had them."""
+    from sim.opcodes import coverage, print_coverage, read_counts
+
+    if arch is not None and counts is None:
+        raise SimError("which opcodes an architecture has is known from kernels: give --counts FILE with --arch")
+    print_coverage(coverage(read_counts(counts) if counts else None, arch), as_json=json_line)
+
+
+@app.command()
 def gpus() -> None:
     """List the virtual GPUs."""
     from hw.gpu_spec import gpu_names, load_gpu

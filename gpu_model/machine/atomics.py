@@ -16,7 +16,7 @@ from gpu_model.machine.microop import M1, M3, PD0, TARGET, B, D, field, source
 from gpu_model.machine.rounding import flush_f32, is_nan_f32, odd_sum
 
 ADD, MIN, MAX, INC, DEC, AND, OR, XOR, EXCH, CAS, COUNT_LANE, CAST = range(12)
-UNSIGNED, SIGNED, FLOAT, PAIR_F16, PAIR_BF16 = range(5)
+UNSIGNED, SIGNED, FLOAT, PAIR_F16, PAIR_BF16, FLOATS = range(6)  # pairs and FLOATS: word after word
 KIND_MASK, TYPE_SHIFT, TYPE_MASK, FLUSH, NO_RESULT = 15, 4, 7, 128, 256  # how M3 is packed
 
 
@@ -46,6 +46,24 @@ def _pair_add(old, value, kind):
 
 
 @njit
+def _pair_choose(old, value, kind, least):
+    """Minimum or maximum of both halves: a NaN loses against a number, -0 is below +0."""
+    result = np.uint64(0)
+    for half in range(2):
+        p = np.uint32((old >> np.uint64(16 * half)) & np.uint64(0xFFFF))
+        q = np.uint32((value >> np.uint64(16 * half)) & np.uint64(0xFFFF))
+        x, y = widen(p, kind), widen(q, kind)
+        if math.isnan(x) or math.isnan(y):
+            both = math.isnan(x) and math.isnan(y)
+            best = np.uint32(0x7FFF) if both else (q if math.isnan(x) else p)
+        else:
+            less = x < y or (x == y and math.copysign(1.0, x) < math.copysign(1.0, y))
+            best = p if less == least else q
+        result |= np.uint64(best) << np.uint64(16 * half)
+    return result
+
+
+@njit
 def _less(old, value, kind, size):
     if kind == UNSIGNED:
         return old < value
@@ -59,12 +77,14 @@ def combine(old, value, swap, kind, type_, size, flush):
     """The new memory word: `old` and the operands as uint64 (the low half counts for 4 bytes)."""
     result = value  # EXCH
     if kind == ADD:
-        if type_ == FLOAT:
+        if type_ in (FLOAT, FLOATS):
             result = _float_add(old, value, size, flush)
         elif type_ in (PAIR_F16, PAIR_BF16):
             result = _pair_add(old, value, FLOAT16 if type_ == PAIR_F16 else BFLOAT16)
         else:
             result = old + value
+    elif kind in (MIN, MAX) and type_ in (PAIR_F16, PAIR_BF16):
+        result = _pair_choose(old, value, FLOAT16 if type_ == PAIR_F16 else BFLOAT16, kind == MIN)
     elif kind == MIN:
         result = old if _less(old, value, type_, size) else value
     elif kind == MAX:
@@ -95,8 +115,27 @@ def _operand(row, lane, size):
 
 
 @njit
-def atomic(u, frame, consts, host, mask):
-    """Run one atomic instruction on the lanes' host addresses.
+def _atomic_words(address, lane, size, value_row, swap_row, destination, kind, type_, flush, writes):
+    """An atomic on pairs or several floats, word after word, or a 128-bit exchange; whether memory changed."""
+    held, changed = True, False
+    for word in range(size >> 2):
+        held = held and load_u32(address, word) == load_u32(value_row + 128 * word, lane)
+    for word in range(size >> 2):
+        old, value = np.uint64(load_u32(address, word)), np.uint64(load_u32(value_row + 128 * word, lane))
+        if kind == CAS:
+            new = np.uint64(load_u32(swap_row + 128 * word, lane)) if held else old
+        else:
+            new = combine(old, value, value, kind, type_, 4, flush)
+        changed = changed or new != old
+        store_u32(address, word, np.uint32(new))
+        if writes:
+            store_u32(destination + 128 * word, lane, np.uint32(old))
+    return changed
+
+
+@njit
+def atomic(u, frame, consts, host, done, mask):
+    """Run one atomic instruction on host addresses of the lanes `done`; the predicate of `mask` says which those are.
 
     Returns:
         The number of lanes whose memory changed.
@@ -107,9 +146,14 @@ def atomic(u, frame, consts, host, mask):
     destination = frame + field(u, D)
     changed, held = 0, np.uint32(0)
     for lane in range(32):
-        if not (mask >> lane) & 1:
+        if not (done >> lane) & 1:
             continue
         address = load_i64(host, lane)
+        if size == 16 or type_ >= PAIR_F16:
+            changed += _atomic_words(
+                address, lane, size, value_row, swap_row, destination, kind, type_, flush, how & NO_RESULT == 0
+            )
+            continue
         old = load_u64(address, 0) if size == 8 else np.uint64(load_u32(address, 0))
         value, swap = _operand(value_row, lane, size), _operand(swap_row, lane, size)
         new = combine(old, value, swap, kind, type_, size, flush)
@@ -125,6 +169,5 @@ def atomic(u, frame, consts, host, mask):
             store_u32(destination, lane, np.uint32(old))
             if size == 8:
                 store_u32(destination + 128, lane, np.uint32(old >> np.uint64(32)))
-    if kind == CAST:
-        set_predicate(u, PD0, frame, held, mask)
+    set_predicate(u, PD0, frame, held if kind == CAST else done, mask)
     return changed

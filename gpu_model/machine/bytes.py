@@ -65,14 +65,18 @@ def encode(value, form):
 
 
 @njit
-def _unpack(t, a, form, target, byte):
+def _unpack(t, a, form, target, byte, relu):
     """Two elements to two halves: bytes `byte` and `byte` + 1, or both nibbles of E2M1's byte."""
     for lane in range(32):
         word = load_u32(a, lane) >> np.uint32(8 * byte)
         low, high = word & np.uint32(0xFF), (word >> np.uint32(8)) & np.uint32(0xFF)
         if form == _FOUR_BITS:
             low, high = word & np.uint32(15), (word >> np.uint32(4)) & np.uint32(15)
-        packed = np.uint32(_TABLE[form, target, low]) | np.uint32(_TABLE[form, target, high]) << np.uint32(16)
+        low, high = np.uint32(_TABLE[form, target, low]), np.uint32(_TABLE[form, target, high])
+        if relu:
+            low = np.uint32(0) if low >> np.uint32(15) else low
+            high = np.uint32(0) if high >> np.uint32(15) else high
+        packed = low | high << np.uint32(16)
         store_u32(t, lane, np.uint32(packed))
 
 
@@ -106,5 +110,5 @@ def byte_step(packing, u, frame, consts, t, mask):
     if packing:
         _pack(t, a, b, field(u, M0), field(u, M1), field(u, M2))
     else:
-        _unpack(t, a, field(u, M0), field(u, M1), field(u, M3))
+        _unpack(t, a, field(u, M0), field(u, M1), field(u, M3), field(u, M2))
     blend(frame + field(u, D), t, mask)

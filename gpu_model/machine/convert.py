@@ -34,6 +34,7 @@ from gpu_model.machine.rounding import (
     f32_to_f16,
     f64_to_f32,
     flush_f32,
+    is_nan_f32,
     read_f32,
     round_to_format,
 )
@@ -83,6 +84,22 @@ def _f2fp(t, a, b, aa, ax, ba, bx, kind, mode, flags):
         high = _pack_one(read_f32(a, lane, aa, ax), kind, mode, flags)
         low = _pack_one(read_f32(b, lane, ba, bx), kind, mode, flags)
         store_u32(t, lane, np.uint32(high << np.uint32(16) | low))
+
+
+@njit
+def _f2tf32(t, a, aa, ax, mode, flags):
+    """F2FP.TF32: ten fraction bits, the bits below zero."""
+    for lane in range(32):
+        bits = read_f32(a, lane, aa, ax)
+        if is_nan_f32(bits):
+            store_u32(t, lane, np.uint32(0x7FFFFFFF))
+            continue
+        if flags & RELU and bits & np.uint32(0x80000000):
+            bits = np.uint32(0)
+        result = np.uint32(round_to_format(np.float64(as_f32(bits)), 8, 10, mode) << 13)
+        if flags & FINITE and result & np.uint32(0x7FFFFFFF) == np.uint32(0x7F800000):
+            result -= np.uint32(0x2000)
+        store_u32(t, lane, result)
 
 
 @njit
@@ -213,6 +230,8 @@ def convert_step(op, u, frame, consts, t, mask):
     if op == Op.F2FP:
         ba, bx = np.uint32(field(u, B_AND)), np.uint32(field(u, B_XOR))
         _f2fp(t, a, source(u, B, frame, consts), aa, ax, ba, bx, m0, m1, m2)
+    elif op == Op.F2TF32:
+        _f2tf32(t, a, aa, ax, m1, m2)
     elif op == Op.I2F:
         _i2f(t, a, ax, m0 >> 1, m0 & 1, m1, m2, m3)
         wide = m2 == F64

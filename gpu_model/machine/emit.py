@@ -139,7 +139,7 @@ class Emit:
             low, high = (0, value) if double else (value, ALL if value >> 31 & 1 else 0)
             return ~self.area.row(("immediate", low), ("immediate", high))
         if kind == Operand.CONSTANT:
-            if index >= 0 or int(operand["uniform"]) >= 0:
+            if not fixed_constant(operand):
                 raise self.fail("a constant-bank operand indexed by a register")
             bank = int(operand["bank"])
             return ~self.area.row(*[("constant", bank, value + 4 * word, "<I") for word in range(words)])
@@ -147,7 +147,7 @@ class Emit:
 
     def narrow_constant(self, column: Column, operand: np.void, width: str) -> None:
         """Point a source column at 8 or 16 bits of a constant bank, zero- or sign-extended."""
-        if operand["kind"] != Operand.CONSTANT or operand["index"] >= 0 or operand["uniform"] >= 0:
+        if operand["kind"] != Operand.CONSTANT or not fixed_constant(operand):
             raise self.fail("expected a constant-bank word at a fixed offset")
         entry = ("constant", int(operand["bank"]), int(operand["value"]), NARROW[width])
         self.out[column] = ~self.area.row(entry)
@@ -227,6 +227,11 @@ class Emit:
         """Refuse operands that nothing consumed."""
         if self.operands:
             raise self.fail(f"{len(self.operands)} operands are left over")
+
+
+def fixed_constant(operand: np.void) -> bool:
+    """Whether a constant-bank operand is at a fixed offset: no index, or a register that is always zero."""
+    return int(operand["index"]) in (-1, ZERO_REGISTER) and int(operand["uniform"]) in (-1, ZERO_UNIFORM)
 
 
 def _xor(column: Column) -> int:

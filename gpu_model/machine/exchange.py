@@ -90,11 +90,26 @@ def _reduce(t, a, kind, signed, mask):
 
 
 @njit
+def _transpose(t, a):
+    """MOVM: lane 4r + c holds elements 2c and 2c + 1 of row r, before and after."""
+    for lane in range(32):
+        row, column = lane >> 2, 2 * (lane & 3)
+        word = np.uint32(0)
+        for part in range(2):
+            other = load_u32(a, 4 * (column + part) + (row >> 1))
+            word |= np.uint32(((other >> np.uint32(16 * (row & 1))) & np.uint32(0xFFFF)) << np.uint32(16 * part))
+        store_u32(t, lane, word)
+
+
+@njit
 def exchange_step(op, u, frame, consts, t, mask):
     """Execute one cross-lane micro-op for the lanes of `mask`."""
     a = source(u, A, frame, consts)
     if op == Op.SHFL:
         _shuffle(u, frame, t, a, source(u, B, frame, consts), source(u, C, frame, consts), field(u, M0), mask)
+        blend(frame + field(u, D), t, mask)
+    elif op == Op.MOVM:
+        _transpose(t, a)
         blend(frame + field(u, D), t, mask)
     elif op == Op.MATCH:
         _match(u, frame, t, a, field(u, M0), field(u, M1), mask)

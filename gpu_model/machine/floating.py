@@ -74,18 +74,28 @@ def _ffma(t, a, b, c, aa, ax, ba, bx, ca, cx):
 def _finish(bits, flags):
     if flags & FTZ:
         bits = flush_f32(bits)
-    if flags & SATURATE:
-        value = as_f32(bits)
-        if not value > np.float32(0.0):  # NaN saturates to +0 as well
-            bits = np.uint32(0)
-        elif value > np.float32(1.0):
-            bits = np.uint32(0x3F800000)
-    return bits
+    return saturate_f32(bits) if flags & SATURATE else bits
 
 
 @njit
-def _with_mode(op, t, a, b, c, aa, ax, ba, bx, ca, cx, mode, flags):
-    """FADD, FMUL and FFMA with a rounding mode, FTZ or SAT, by way of an odd-rounded double."""
+def saturate_f32(bits):
+    """Clamp a float32 pattern to [0, 1] (.SAT); NaN gives +0 as well."""
+    value = as_f32(bits)
+    if not value > np.float32(0.0):
+        return np.uint32(0)
+    return np.uint32(0x3F800000) if value > np.float32(1.0) else bits
+
+
+@njit
+def fma_with_mode(x, y, z, mode):
+    """x * y + z of doubles that hold float32 values, rounded once to a float32 pattern."""
+    exact = odd_sum(x * y, z)
+    return _signed_zero(Op.FFMA_MODE, x, y, z, mode) if exact == 0.0 else f64_to_f32(exact, mode)
+
+
+@njit
+def _with_mode(op, t, a, b, c, aa, ax, ba, bx, ca, cx, mode, flags, scale):
+    """FADD, FMUL (times 2^scale) and FFMA with a rounding mode, FTZ or SAT, by way of an odd-rounded double."""
     for lane in range(32):
         x, y = read_f32(a, lane, aa, ax), read_f32(b, lane, ba, bx)
         z = read_f32(c, lane, ca, cx)
@@ -95,7 +105,7 @@ def _with_mode(op, t, a, b, c, aa, ax, ba, bx, ca, cx, mode, flags):
         if op == Op.FADD_MODE:
             exact = odd_sum(fx, fy)
         elif op == Op.FMUL_MODE:
-            exact = fx * fy
+            exact = math.ldexp(fx * fy, int(scale))
         else:
             exact = odd_sum(fx * fy, fz)
         bits = f64_to_f32(exact, mode)
@@ -247,7 +257,7 @@ def float_step(op, u, frame, consts, t, mask):
     elif op == Op.FMNMX:
         _fmnmx(t, a, b, aa, ax, ba, bx, predicate(u, PS0, frame), m0, m1, m2)
     elif op == Op.MUFU:
-        mufu(t, a, aa, ax, m0, m1)
+        mufu(t, a, aa, ax, m0, m1, m2)
     elif op == Op.FSET:
         compared = combine(compare_f32(a, b, aa, ax, ba, bx, m0, m1), predicate(u, PS0, frame), m2)
         _fset(t, compared, field(u, M3))
@@ -257,5 +267,5 @@ def float_step(op, u, frame, consts, t, mask):
         set_predicate(u, PD0, frame, _fchk(a, b, aa, ax, ba, bx), mask)
         return
     else:
-        _with_mode(op, t, a, b, c, aa, ax, ba, bx, ca, cx, m0, m1)
+        _with_mode(op, t, a, b, c, aa, ax, ba, bx, ca, cx, m0, m1, m2)
     blend(frame + field(u, D), t, mask)

@@ -15,6 +15,7 @@ from gpu_model.machine.floating import (
     SATURATE,
     combine,
     outcome_f32,
+    saturate_f32,
     set_pair,
 )
 from gpu_model.machine.integer import blend, predicate, set_predicate
@@ -41,7 +42,15 @@ from gpu_model.machine.microop import (
     field,
     source,
 )
-from gpu_model.machine.rounding import f16_to_f32, f32_to_f16, is_nan_f32, odd_sum, round_to_format
+from gpu_model.machine.rounding import (
+    NEAREST,
+    ZERO,
+    f16_to_f32,
+    f32_to_f16,
+    is_nan_f32,
+    odd_sum,
+    round_to_format,
+)
 
 FLOAT16, BFLOAT16 = 0, 1
 PAIR, LOW_LOW, HIGH_HIGH, SINGLE = 0, 1, 2, 3  # which halves a source gives: as stored, H0_H0, H1_H1, a float32
@@ -68,11 +77,11 @@ def flush(bits, kind, flags):
 
 
 @njit
-def narrow(value, kind):
+def narrow(value, kind, mode=NEAREST):
     """Round an odd-rounded double to float16 or bfloat16."""
     if kind == FLOAT16:
-        return np.uint32(round_to_format(value, 5, 10, 0))
-    return np.uint32(round_to_format(value, 8, 7, 0))
+        return np.uint32(round_to_format(value, 5, 10, mode))
+    return np.uint32(round_to_format(value, 8, 7, mode))
 
 
 @njit
@@ -105,6 +114,9 @@ def _exact(op, x, y, z):
 @njit
 def _arithmetic(op, t, a, b, c, aa, ax, ba, bx, ca, cx, selects, kind, flags):
     select_a, select_b, select_c = selects & 3, (selects >> 2) & 3, (selects >> 4) & 3
+    if select_a == SINGLE:
+        _truncate(t, a, b, aa, ax, ba, bx, select_b, kind, flags)
+        return
     for lane in range(32):
         x, y = (load_u32(a, lane) & aa) ^ ax, (load_u32(b, lane) & ba) ^ bx
         z = (load_u32(c, lane) & ca) ^ cx
@@ -119,14 +131,25 @@ def _arithmetic(op, t, a, b, c, aa, ax, ba, bx, ca, cx, selects, kind, flags):
 
 
 @njit
-def _to_single(t, a, b, aa, ax, ba, bx, selects, kind):
+def _truncate(t, a, b, aa, ax, ba, bx, select_b, kind, flags):
+    """HADD2 with a float32 source: the sum in both halves, rounded toward zero, as cvt.rz compiles to it."""
+    for lane in range(32):
+        x, y = as_f32(np.uint32((load_u32(a, lane) & aa) ^ ax)), np.uint32((load_u32(b, lane) & ba) ^ bx)
+        total = odd_sum(np.float64(x), np.float64(widen(pick(y, 0, select_b), kind)))
+        bits = _limit(narrow(total, kind, ZERO), kind, flags)
+        store_u32(t, lane, np.uint32(bits | bits << np.uint32(16)))
+
+
+@njit
+def _to_single(t, a, b, aa, ax, ba, bx, selects, kind, flags):
     """HADD2.F32: the sum of two halves as a float32; -0 + half is the usual half to float conversion."""
     for lane in range(32):
         x, y = np.uint32((load_u32(a, lane) & aa) ^ ax), np.uint32((load_u32(b, lane) & ba) ^ bx)
         fx = widen(pick(x, 0, selects & 3), kind)
         fy = widen(pick(y, 0, (selects >> 2) & 3), kind)
         bits = as_u32(np.float32(fx + fy))
-        store_u32(t, lane, np.uint32(0x7FFFFFFF) if is_nan_f32(bits) else bits)
+        bits = np.uint32(0x7FFFFFFF) if is_nan_f32(bits) else bits
+        store_u32(t, lane, saturate_f32(bits) if flags & SATURATE else bits)
 
 
 @njit
@@ -206,7 +229,7 @@ def half_step(op, u, frame, consts, t, mask):
     ca, cx = np.uint32(field(u, C_AND)), np.uint32(field(u, C_XOR))
     selects, kind, flags, m3 = field(u, M0), field(u, M1), field(u, M2), field(u, M3)
     if op == Op.HADD2 and m3:
-        _to_single(t, a, b, aa, ax, ba, bx, selects, kind)
+        _to_single(t, a, b, aa, ax, ba, bx, selects, kind, flags)
     elif op == Op.HFMA2 and kind == FLOAT16 and flags == 0:
         _fused_half(t, a, b, c, aa, ax, ba, bx, ca, cx, selects)
     elif op == Op.HSETP2:

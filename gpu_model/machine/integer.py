@@ -271,6 +271,8 @@ def _broadcast_first(u, t, a, frame, mask):
     for i in range(32):
         store_u32(t, i, value)
         differs |= np.uint32(np.uint32(load_u32(a, i) != value) << i)
+    if field(u, M0):
+        differs |= load_u32(frame + field(u, PD0), 0)
     set_predicate(u, PD0, frame, differs, mask)
 
 

@@ -10,6 +10,7 @@ from gpu_model.errors import LaunchError, UnsupportedInstruction
 from gpu_model.machine import (
     lower_bulk,
     lower_control,
+    lower_exchange,
     lower_float,
     lower_hopper,
     lower_integer,
@@ -24,8 +25,8 @@ from gpu_model.program import ZERO_UNIFORM, Operand, Program
 _SPARE_REGISTERS = 8  # a wide operand may end past the last register a kernel declares
 
 LOWERINGS = (
-    lower_integer.LOWERINGS | lower_float.LOWERINGS | lower_memory.LOWERINGS | lower_control.LOWERINGS
-    | lower_hopper.LOWERINGS | lower_bulk.LOWERINGS | lower_matrix.LOWERINGS
+    lower_integer.LOWERINGS | lower_exchange.LOWERINGS | lower_float.LOWERINGS | lower_memory.LOWERINGS
+    | lower_control.LOWERINGS | lower_hopper.LOWERINGS | lower_bulk.LOWERINGS | lower_matrix.LOWERINGS
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from gpu_model.machine.rounding import DOWN, NEAREST, UP, ZERO
 from gpu_model.program import ZERO_REGISTER, Operand
 
 ROUNDINGS = {"RN": NEAREST, "RZ": ZERO, "RM": DOWN, "RP": UP}
+_SCALES = {"D2": -1, "D4": -2, "D8": -3, "M2": 1, "M4": 2, "M8": 3}  # of a product, by a power of two
 _INTEGRAL = {"RN": 0, "TRUNC": 1, "FLOOR": 2, "CEIL": 3}
 
 
@@ -22,15 +23,16 @@ def _flags(e: Emit) -> int:
 
 
 def arithmetic(plain: Op, with_mode: Op, sources: tuple[C, ...]):
-    """A lowering for FADD, FMUL, FFMA; the modified forms go through exact rounding."""
+    """A lowering for FADD, FMUL, FFMA; the modified forms go through exact rounding, as do FMUL's .D2 to .M8."""
 
     def lower(e: Emit) -> None:
-        e.known("FTZ", "SAT", *ROUNDINGS)
+        e.known("FTZ", "SAT", *ROUNDINGS, *(_SCALES if plain == Op.FMUL else ()))
         e.destination()
         for column in sources:
             e.float(column, e.take())
         mode, flags = e.choose(ROUNDINGS, NEAREST), _flags(e)
-        e.op(with_mode if mode or flags else plain, m0=mode, m1=flags)
+        scale = e.choose(_SCALES, 0)
+        e.op(with_mode if mode or flags or scale else plain, m0=mode, m1=flags, m2=scale)
 
     return lower
 
@@ -80,18 +82,24 @@ _HIGH_FUNCTIONS = {"RCP64H": multifunction.RCP, "RSQ64H": multifunction.RSQ}
 
 
 def mufu(e: Emit) -> None:
-    """MUFU: the multi-function unit."""
-    e.known("F16", *_FUNCTIONS, *_HIGH_FUNCTIONS)
+    """MUFU: the multi-function unit, on a float32, a half, or the high word of a double."""
+    e.known("F16", "BF16", *_FUNCTIONS, *_HIGH_FUNCTIONS)
     e.destination()
-    e.float(C.A, e.take())
+    kind = e.choose({"F16": multifunction.FLOAT16, "BF16": multifunction.BFLOAT16}, multifunction.FLOAT32)
+    operand = e.take()
+    if kind == multifunction.FLOAT32:
+        e.float(C.A, operand)
+    else:
+        e.float(C.A, operand, sign=HALF_SIGNS)
     if e.modifiers & _HIGH_FUNCTIONS.keys():
         return e.op(Op.MUFU64H, m0=e.choose(_HIGH_FUNCTIONS))
-    return e.op(Op.MUFU, m0=e.choose(_FUNCTIONS), m1="F16" in e.modifiers)
+    upper = _SELECTS.get(str(operand["select"])) == half.HIGH_HIGH
+    return e.op(Op.MUFU, m0=e.choose(_FUNCTIONS), m1=kind, m2=upper)
 
 
 def frnd(e: Emit) -> None:
     """FRND: round to an integral float."""
-    e.known("FTZ", "F16", "F64", *_INTEGRAL)
+    e.known("FTZ", "F16", "BF16", "F64", *_INTEGRAL)
     mode, kind = e.choose(_INTEGRAL, 0), e.choose(_FLOATS, convert.F32)
     e.destination(2 if kind == convert.F64 else 1)
     select = _float_source(e, e.take(), kind)
@@ -119,6 +127,10 @@ def _half_sources(e: Emit, columns: tuple[C, ...]) -> int:
     for i, column in enumerate(columns):
         operand = e.take()
         name = str(operand["select"])
+        if name == "F32" and e.row["opcode"] == "HADD2" and column == C.A:  # Turing's cvt.rz.f16.f32
+            e.float(column, operand)
+            selects |= half.SINGLE << (2 * i)
+            continue
         if name not in _SELECTS:
             raise e.fail(f"half selector .{name}")
         e.float(column, operand, sign=HALF_SIGNS)
@@ -132,7 +144,7 @@ def half_arithmetic(op: Op, columns: tuple[C, ...]):
     def lower(e: Emit) -> None:
         e.known("F32", "MMA", "BF16_V2", "BF16", "FTZ", "SAT", "RELU")
         to_single = "F32" in e.modifiers
-        if to_single and (op != Op.HADD2 or _flags(e)):
+        if to_single and (op != Op.HADD2 or _flags(e) & ~floating.SATURATE):
             raise e.fail("a float32 result of this operation")
         e.destination()
         selects = _half_sources(e, columns)
@@ -182,7 +194,12 @@ def _only_zero(e: Emit) -> None:
 
 
 def f2fp(e: Emit) -> None:
-    """F2FP.PACK_AB: two floats to a pair of halves; .MERGE_C: one float to the lower half."""
+    """F2FP.PACK_AB: two floats to a pair of halves; .MERGE_C: one float to the lower half; .PACK_B: one to TF32."""
+    if "TF32" in e.modifiers:
+        e.known("TF32", "F32", "PACK_B", "RELU", "SATFINITE", *ROUNDINGS)
+        e.destination()
+        e.float(C.A, e.take())
+        return e.op(Op.F2TF32, m1=e.choose(ROUNDINGS, NEAREST), m2=_flags(e))
     e.known("PACK_AB", "MERGE_C", "F16", "BF16", "F32", "FTZ", "RELU", "SATFINITE", *ROUNDINGS)
     e.destination()
     if "MERGE_C" not in e.modifiers:
@@ -191,7 +208,7 @@ def f2fp(e: Emit) -> None:
     if "MERGE_C" in e.modifiers:
         _only_zero(e)
     kind = convert.BF16 if "BF16" in e.modifiers else convert.F16
-    e.op(Op.F2FP, m0=kind, m1=e.choose(ROUNDINGS, NEAREST), m2=_flags(e))
+    return e.op(Op.F2FP, m0=kind, m1=e.choose(ROUNDINGS, NEAREST), m2=_flags(e))
 
 
 _INTEGERS = {"U8": (8, 0), "S8": (8, 1), "U16": (16, 0), "S16": (16, 1), "U32": (32, 0), "S32": (32, 1),
@@ -293,12 +310,17 @@ LOWERINGS = {
     "FADD": arithmetic(Op.FADD, Op.FADD_MODE, _TWO),
     "FMUL": arithmetic(Op.FMUL, Op.FMUL_MODE, _TWO),
     "FFMA": arithmetic(Op.FFMA, Op.FFMA_MODE, _THREE),
+    "UFADD": arithmetic(Op.FADD, Op.FADD_MODE, _TWO),
+    "UFMUL": arithmetic(Op.FMUL, Op.FMUL_MODE, _TWO),
+    "UFFMA": arithmetic(Op.FFMA, Op.FFMA_MODE, _THREE),
+    "UFMNMX": fmnmx, "UFSETP": fsetp, "UFSET": fset, "UFRND": frnd, "UF2F": f2f, "UF2FP": f2fp,
     "FMNMX": fmnmx, "FSETP": fsetp, "FSET": fset, "MUFU": mufu, "FRND": frnd, "FCHK": fchk,
     "HADD2": half_arithmetic(Op.HADD2, _TWO),
     "HMUL2": half_arithmetic(Op.HMUL2, _TWO),
     "HFMA2": half_arithmetic(Op.HFMA2, _THREE),
     "HSETP2": half_compare(Op.HSETP2), "HSET2": half_compare(Op.HSET2), "HMNMX2": hmnmx2,
-    "F2FP": f2fp, "I2F": i2f, "I2FP": i2f, "F2I": f2i, "F2IP": f2ip, "F2F": f2f,
+    "F2FP": f2fp, "I2F": i2f, "I2FP": i2f, "UI2F": i2f, "UI2FP": i2f, "F2I": f2i, "UF2I": f2i, "F2IP": f2ip,
+    "F2F": f2f,
     "DADD": double(Op.DADD, _TWO), "DMUL": double(Op.DMUL, _TWO), "DFMA": double(Op.DFMA, _THREE),
     "DSETP": dsetp,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Lowering of integer, move and predicate instructions."""
 
-from gpu_model.machine import bits, exchange, predicates
+from gpu_model.machine import bits
 from gpu_model.machine.emit import NARROW, Emit
 from gpu_model.machine.floating import AND, OR, XOR
 from gpu_model.machine.microop import Column as C
@@ -150,7 +150,7 @@ def shf(e: Emit) -> None:
 def select(e: Emit) -> None:
     """SEL, FSEL, USEL: a where the predicate holds, else b."""
     e.known("FTZ")
-    is_float = e.row["opcode"] == "FSEL"
+    is_float = e.row["opcode"] in ("FSEL", "UFSEL")
     e.destination()
     for column in (C.A, C.B):
         operand = e.take()
@@ -320,7 +320,7 @@ def p2r(e: Emit) -> None:
 
 
 def r2p(e: Emit) -> None:
-    """R2P: bits of a register into predicates."""
+    """R2P, UR2UP: bits of a register into predicates."""
     e.known("B0", "B1", "B2", "B3")
     first = 8 if e.take()["uniform"] >= 0 else 0
     operand = e.take()
@@ -328,7 +328,7 @@ def r2p(e: Emit) -> None:
     shift = 8 * e.choose({"B0": 0, "B1": 1, "B2": 2, "B3": 3}, 0)
     if str(operand["select"]).startswith("B"):
         shift = 8 * int(str(operand["select"])[1])
-    e.op(Op.R2P, m0=first, m1=e.immediate() & 0x7F, m2=shift)
+    e.op(Op.R2P, m0=first, m1=e.immediate() & 0x7F if e.operands else 0x7F, m2=shift)
 
 
 def r2ur(e: Emit) -> None:
@@ -341,61 +341,6 @@ def r2ur(e: Emit) -> None:
     e.op(Op.R2UR)
 
 
-_VOTES = {"ALL": predicates.VOTE_ALL, "ANY": predicates.VOTE_ANY, "EQ": predicates.VOTE_EQ}
-
-
-def vote(e: Emit) -> None:
-    """VOTE, VOTEU: ballot of a predicate."""
-    e.known(*_VOTES, "U")
-    uniform = e.row["opcode"] == "VOTEU"
-    e.uniform = False
-    e.out[C.UNIFORM] = 0
-    if not e.next_is_predicate():
-        e.destination()
-    e.predicate_destination(C.PD0)
-    e.predicate_source(C.PS0)
-    e.op(Op.VOTE, m0=e.choose(_VOTES), m1=uniform)
-
-
-_SHUFFLES = {"IDX": exchange.SHUFFLE_IDX, "UP": exchange.SHUFFLE_UP, "DOWN": exchange.SHUFFLE_DOWN,
-             "BFLY": exchange.SHUFFLE_BFLY}  # fmt: skip
-
-
-def shfl(e: Emit) -> None:
-    """SHFL: read another lane's register."""
-    e.known(*_SHUFFLES)
-    e.predicate_destination(C.PD0)
-    e.destination()
-    for column in (C.A, C.B, C.C):
-        e.source(column, e.take())
-    e.op(Op.SHFL, m0=e.choose(_SHUFFLES))
-
-
-def match(e: Emit) -> None:
-    """MATCH: lanes that hold the same value."""
-    e.known("ANY", "ALL", "U64")
-    need_all = "ALL" in e.modifiers
-    if e.next_is_predicate():
-        e.predicate_destination(C.PD0)
-    e.destination()
-    words = 2 if "U64" in e.modifiers else 1
-    e.source(C.A, e.take(), words)
-    e.op(Op.MATCH, m0=words, m1=need_all)
-
-
-_REDUCTIONS = {"SUM": exchange.REDUX_SUM, "MIN": exchange.REDUX_MIN, "MAX": exchange.REDUX_MAX,
-               "AND": exchange.REDUX_AND, "OR": exchange.REDUX_OR, "XOR": exchange.REDUX_XOR}  # fmt: skip
-
-
-def redux(e: Emit) -> None:
-    """REDUX: integer reduction over the warp, to a uniform register."""
-    e.known(*_REDUCTIONS, "S32", "U32")
-    e.destination()
-    e.source(C.A, e.take())
-    kind = e.choose(_REDUCTIONS, exchange.REDUX_AND)
-    e.op(Op.REDUX, m0=kind, m1="S32" in e.modifiers)
-
-
 LOWERINGS = {
     "MOV": mov, "UMOV": mov, "ULDC": mov,
     "IADD3": iadd3, "UIADD3": iadd3,
@@ -403,7 +348,7 @@ LOWERINGS = {
     "LEA": lea, "ULEA": lea,
     "LOP3": lop3, "ULOP3": lop3,
     "SHF": shf, "USHF": shf,
-    "SEL": select, "FSEL": select, "USEL": select,
+    "SEL": select, "FSEL": select, "USEL": select, "UFSEL": select,
     "IMNMX": imnmx,
     "PRMT": prmt, "UPRMT": prmt,
     "SGXT": two_source(Op.SGXT), "USGXT": two_source(Op.SGXT),
@@ -413,7 +358,5 @@ LOWERINGS = {
     "IDP": idp, "VABSDIFF": vabsdiff, "VABSDIFF4": vabsdiff4, "I2I": i2i, "I2IP": i2i,
     "ISETP": isetp, "UISETP": isetp,
     "PLOP3": plop3, "UPLOP3": plop3,
-    "P2R": p2r, "UP2UR": p2r, "R2P": r2p, "R2UR": r2ur,
-    "VOTE": vote, "VOTEU": vote,
-    "SHFL": shfl, "MATCH": match, "REDUX": redux,
+    "P2R": p2r, "UP2UR": p2r, "R2P": r2p, "UR2UP": r2p, "R2UR": r2ur,
 }  # fmt: skip

@@ -7,7 +7,7 @@ says where each lane's bytes lie on the host.
 import numpy as np
 from numba import njit
 
-from gpu_model.machine.atomics import atomic
+from gpu_model.machine.atomics import CAST, KIND_MASK, atomic
 from gpu_model.machine.context import (
     CLUSTER_RANK_SHIFT,
     CONSTANT_SPACE,
@@ -39,14 +39,14 @@ from gpu_model.machine.lanes import (
     store_u16,
     store_u32,
 )
-from gpu_model.machine.microop import M0, M1, M2, M3, PS0, A, B, C, D, Op, field, source
+from gpu_model.machine.microop import M0, M1, M2, M3, PD0, PREDICATE_SINK, PS0, TARGET, A, B, C, D, Op, field, source
 from gpu_model.machine.ranges import find_range
-from gpu_model.machine.window import locate_generic
+from gpu_model.machine.window import is_in_space, locate_generic
 
 # M2: space and addressing of a memory operand
 SPACE_MASK, WIDE_BASE, WIDE_UNIFORM, SCALE_SHIFT = 7, 8, 16, 5
 # M1: bytes a lane, and how a loaded value is extended
-SIZE_MASK, SIGNED_LOAD, ZERO_FILL = 31, 32, 64
+SIZE_MASK, SIGNED_LOAD, ZERO_FILL = 63, 64, 128
 
 
 @njit
@@ -134,6 +134,9 @@ def _load_lane(address, destination, lane, size, extend):
 def _load(u, frame, host, mask):
     size, destination = field(u, M1) & SIZE_MASK, frame + field(u, D)
     extend = field(u, M1) & SIGNED_LOAD
+    if size == 32:
+        _load_halves(u, frame, host, mask)
+        return
     if size == 4:  # most loads: a loop of its own
         for lane in range(32):
             if (mask >> lane) & 1:
@@ -142,6 +145,20 @@ def _load(u, frame, host, mask):
     for lane in range(32):
         if (mask >> lane) & 1:
             _load_lane(load_i64(host, lane), destination, lane, size, extend)
+
+
+@njit
+def _load_halves(u, frame, host, mask):
+    """256 bits: the upper half to the registers at B, the lower to those at D; only words of M3 are kept, packed."""
+    for half in range(2):
+        destination, kept = frame + field(u, B if half else D), (field(u, M3) >> (4 * half)) & 15
+        for lane in range(32):
+            if (mask >> lane) & 1:
+                position = 0
+                for word in range(4):
+                    if (kept >> word) & 1:
+                        store_u32(destination + 128 * position, lane, load_u32(load_i64(host, lane), 4 * half + word))
+                        position += 1
 
 
 @njit
@@ -184,18 +201,28 @@ def _store(ctx, u, frame, consts, host, space, mask):
         address = load_i64(host, lane)
         if space in (GLOBAL_SPACE, GENERIC_SPACE):
             _remember_old(ctx, address, size)
-        changed += _store_lane(address, data, lane, size)
+        if size == 32:
+            upper = _store_lane(address + 16, source(u, TARGET, frame, consts), lane, 16)
+            changed += _store_lane(address, data, lane, 16) or upper
+        else:
+            changed += _store_lane(address, data, lane, size)
     if space in (GLOBAL_SPACE, GENERIC_SPACE):
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
 
 
 @njit
-def _atomic(ctx, u, frame, consts, host, space, mask):
+def _atomic(ctx, u, frame, consts, into, host, space, mask):
+    done = np.uint32(mask)
+    if space == GENERIC_SPACE and field(u, PD0) != 4 * PREDICATE_SINK and field(u, M3) & KIND_MASK != CAST:
+        # A predicate result says where the memory did it: a program that asks does the rest outside global memory.
+        for lane in range(32):
+            if not is_in_space(ctx, load_i64(into, lane), GLOBAL_SPACE):
+                done &= ~np.uint32(np.uint32(1) << np.uint32(lane))
     if space != SHARED_SPACE:
         for lane in range(32):
-            if (mask >> lane) & 1:
+            if (done >> lane) & 1:
                 _remember_old(ctx, load_i64(host, lane), field(u, M1) & SIZE_MASK)
-    changed = atomic(u, frame, consts, host, mask)
+    changed = atomic(u, frame, consts, host, done, mask)
     if space != SHARED_SPACE:
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + changed)
 
@@ -318,7 +345,7 @@ def memory_step(op, ctx, u, frame, consts, row, mask, into):
     if op == Op.LOAD:
         _load(u, frame, host, mask)
     elif op == Op.ATOM:
-        _atomic(ctx, u, frame, consts, host, space, mask)
+        _atomic(ctx, u, frame, consts, into, host, space, mask)
     elif op == Op.STORE:
         _store(ctx, u, frame, consts, host, space, mask)
     else:

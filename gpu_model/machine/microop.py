@@ -106,8 +106,8 @@ class Op(IntEnum):
         ISETP, FSETP, PLOP3, DSETP, VOTE,
     ) = _numbers(Family.PREDICATE, 5)
     (
-        F2FP, I2F, F2I, F2F,
-    ) = _numbers(Family.CONVERT, 4)
+        F2FP, I2F, F2I, F2F, F2TF32,
+    ) = _numbers(Family.CONVERT, 5)
     (
         DADD, DMUL, DFMA, MUFU64H,
     ) = _numbers(Family.DOUBLE, 4)
@@ -118,11 +118,11 @@ class Op(IntEnum):
         LOAD, STORE, LDSM, LDGSTS, ATOM, LDC,
     ) = _numbers(Family.MEMORY, 6)
     (
-        HMMA, IMMA,
-    ) = _numbers(Family.TENSOR, 2)
+        HMMA, IMMA, IMMA_PACKED, DMMA,
+    ) = _numbers(Family.TENSOR, 4)
     (
-        IADD64, ISETP64, MINMAX, MINMAX16, ELECT, MIXED, SEL64,
-    ) = _numbers(Family.WIDE, 7)
+        IADD64, IADD64_CARRY, ISETP64, MINMAX, MINMAX_LANES, ADD_LANES, ELECT, MIXED, SEL64,
+    ) = _numbers(Family.WIDE, 9)
     (
         BARRIER_SET, BARRIER_ARRIVE, BARRIER_TEST, BARRIER_STORE, TENSOR_LOAD, TENSOR_STORE, TENSOR_REDUCE,
         BLOCK_COPY, STSM, REGISTERS,
@@ -136,7 +136,8 @@ class Op(IntEnum):
     (
         NOP, BRA, BRA_DIV, EXIT, BAR, BSSY, BSYNC, BREAK, BMOV_READ, BMOV_WRITE, WARPSYNC, RET, TRAP, SPECIAL,
         HOST_CALL, BRA_CONV, COLLECTIVE_END, BARRIER_RESULT, CLUSTER_ARRIVE, CLUSTER_WAIT,
-    ) = _numbers(Family.CONTROL, 20)
+        QUERY_SPACE,
+    ) = _numbers(Family.CONTROL, 21)
     (
         WATCH,
     ) = _numbers(Family.WATCH, 1)

@@ -12,9 +12,10 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine.lanes import as_f32, as_f64, as_u32, store_u32
-from gpu_model.machine.rounding import f16_to_f32, f32_to_f16, f64_to_f32, flush_f32, is_nan_f32, read_f32
+from gpu_model.machine.rounding import f16_to_f32, f32_to_bf16, f32_to_f16, f64_to_f32, flush_f32, is_nan_f32, read_f32
 
 EX2, RCP, RSQ, LG2, SQRT, SIN, COS, TANH = range(8)
+FLOAT32, FLOAT16, BFLOAT16 = range(3)
 _NAN = np.uint32(0x7FFFFFFF)
 # Taylor coefficients of 2^f, ln(2)^i / i!: on [-0.5, 0.5] the first one left out is below 2^-53.
 _EXP2 = tuple(math.log(2) ** i / math.factorial(i) for i in range(14))
@@ -84,15 +85,17 @@ def multifunction(bits, function):
 
 
 @njit
-def mufu(t, a, aa, ax, function, half):
-    """A function of 32 float32 lanes, or of the low float16 of each."""
-    if function == EX2 and not half:
+def mufu(t, a, aa, ax, function, kind, upper):
+    """A function of 32 float32 lanes, or of one half of each as float16 or bfloat16."""
+    if function == EX2 and kind == FLOAT32:
         _exp2_lanes(t, a, aa, ax)
         return
     for lane in range(32):
         bits = read_f32(a, lane, aa, ax)
-        if half:
-            value = as_u32(f16_to_f32(np.uint32(bits & np.uint32(0xFFFF))))
-            store_u32(t, lane, f32_to_f16(multifunction(value, function)))
+        half = np.uint32(bits >> np.uint32(16) if upper else bits & np.uint32(0xFFFF))
+        if kind == FLOAT16:
+            store_u32(t, lane, f32_to_f16(multifunction(as_u32(f16_to_f32(half)), function)))
+        elif kind == BFLOAT16:
+            store_u32(t, lane, f32_to_bf16(multifunction(np.uint32(half << np.uint32(16)), function)))
         else:
             store_u32(t, lane, multifunction(bits, function))

@@ -114,11 +114,12 @@ def _vote(u, frame, mask, mode):
         outcome = votes != 0
     else:
         outcome = votes == mask or votes == 0
-    # A uniform destination is written in full, a predicate register in the active lanes.
-    set_predicate(u, PD0, frame, np.uint32(0xFFFFFFFF) if outcome else np.uint32(0), np.uint32(0xFFFFFFFF))
+    # A uniform destination is written in full, a register or predicate of the lanes in the active ones.
+    written = np.uint32(0xFFFFFFFF) if field(u, M1) else mask
+    set_predicate(u, PD0, frame, np.uint32(0xFFFFFFFF) if outcome else np.uint32(0), written)
     destination = frame + field(u, D)
     for lane in range(32):
-        if (mask >> lane) & 1 or field(u, M1):
+        if (written >> lane) & 1:
             store_u32(destination, lane, votes)
 
 

@@ -1,20 +1,20 @@
-"""Special registers: thread, block and lane indices, lane masks, the clock."""
+"""Special registers (thread, block and lane indices, lane masks, the clock) and what memory an address is in."""
 
 import numpy as np
 from numba import njit
 
 from gpu_model.machine.context import Context, get
-from gpu_model.machine.integer import blend
-from gpu_model.machine.lanes import store_u32
-from gpu_model.machine.microop import M0, M1, D, field
-from gpu_model.machine.window import SHARED_WINDOW
+from gpu_model.machine.integer import blend, set_predicate
+from gpu_model.machine.lanes import load_u32, store_u32
+from gpu_model.machine.microop import M0, M1, PD0, A, D, field, source
+from gpu_model.machine.window import SHARED_WINDOW, is_in_space
 
 # Special registers, by their index in gpu_model.program.SPECIAL_REGISTERS.
 SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID_Z = range(8)
 
 
 SR_CLOCKLO, SR_CLOCKHI, SR_LT, SR_LE, SR_GT, SR_GE, SR_EQ = range(9, 16)
-SR_GLOBALTIMERLO, SR_GLOBALTIMERHI = 23, 24
+SR_VIRTID, SR_GLOBALTIMERLO, SR_GLOBALTIMERHI = 22, 23, 24
 SR_WINDOW_HIGH, SR_RANK = 19, 20  # SR_SWINLO and SR_CgaSize (which of a launch's cluster shapes) read 0
 
 
@@ -41,6 +41,8 @@ def _special_value(ctx, which, lane):
         value = get(ctx, Context.EXECUTED)
     elif which in (SR_CLOCKHI, SR_GLOBALTIMERHI):
         value = get(ctx, Context.EXECUTED) >> 32
+    elif which == SR_VIRTID:  # the warp's slot, which is its number in the block, from bit 8 on
+        value = get(ctx, Context.WARP) << 8
     elif which == SR_LT:
         value = (1 << lane) - 1
     elif which == SR_LE:
@@ -56,6 +58,16 @@ def _special_value(ctx, which, lane):
     elif which == SR_RANK:
         value = get(ctx, Context.RANK)
     return value
+
+
+@njit
+def query_space(ctx, u, frame, consts, mask):
+    """QSPC: whether each lane's generic address is in a memory."""
+    row, space, result = source(u, A, frame, consts), field(u, M0), np.uint32(0)
+    for lane in range(32):
+        address = np.int64(load_u32(row, lane)) | np.int64(load_u32(row + 128, lane)) << 32
+        result |= np.uint32(np.uint32(is_in_space(ctx, address + field(u, M1), space)) << np.uint32(lane))
+    set_predicate(u, PD0, frame, result, mask)
 
 
 @njit

@@ -9,7 +9,7 @@ from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
 from gpu_model.machine.context import Context, get, put
 from gpu_model.machine.integer import blend
-from gpu_model.machine.lanes import as_pointer, load_u32, store_u32
+from gpu_model.machine.lanes import as_f64, as_pointer, as_u64, fma_f64, load_u32, store_u32
 from gpu_model.machine.microop import M0, M1, M2, M3, A, B, C, D, Op, field, source
 from hw.tensor_core import COLUMNS, ROWS, mma_f16, mma_f32, split_bf16, split_f16, split_tf32
 
@@ -117,6 +117,62 @@ def _imma(t, a, b, c, depth, signed_a, signed_b, saturate, left, right):
 
 
 @njit
+def _packed_product(x, y, bits, how):
+    """Sum of the products of two words' elements; single bits by AND (0) or XOR (1)."""
+    total = np.int64(0)
+    if bits == 1:
+        both = x ^ y if how else x & y
+        for bit in range(32):
+            total += np.int64((both >> np.uint32(bit)) & np.uint32(1))
+        return total
+    low = (np.int64(1) << bits) - 1
+    for first in range(0, 32, bits):
+        p, q = np.int64(x >> np.uint32(first)) & low, np.int64(y >> np.uint32(first)) & low
+        p = p - low - 1 if how & 1 and p >> (bits - 1) else p
+        q = q - low - 1 if how & 2 and q >> (bits - 1) else q
+        total += p * q
+    return total
+
+
+@njit
+def _imma_packed(t, a, b, c, words, bits, how, saturate, rows):
+    """Integer products of packed words: lane 4g + i holds word i of rows g and g + 8 of A, and of column g of B."""
+    for lane in range(32):
+        for register in range(rows >> 2):
+            row, column = (lane >> 2) + 8 * (register >> 1), 2 * (lane & 3) + (register & 1)
+            total = np.int64(np.int32(load_u32(c + 128 * register, lane)))
+            for part in range(words):
+                from_a = a + 128 * ((row >> 3) + (rows >> 3) * part)
+                for i in range(4):
+                    x, y = load_u32(from_a, 4 * (row & 7) + i), load_u32(b + 128 * part, 4 * column + i)
+                    total += _packed_product(x, y, bits, how)
+            if saturate:
+                total = min(max(total, -(1 << 31)), (1 << 31) - 1)
+            store_u32(t + 128 * register, lane, np.uint32(total & 0xFFFFFFFF))
+
+
+@njit
+def _double(row, lane):
+    return as_f64(np.uint64(load_u32(row, lane)) | np.uint64(load_u32(row + 128, lane)) << np.uint64(32))
+
+
+@njit
+def _dmma(t, a, b, c, depth, rows):
+    """Double products: lane 4g + i holds element i of every four of rows g and g + 8 of A and of column g of B."""
+    for lane in range(32):
+        for register in range(rows >> 2):
+            row, column = (lane >> 2) + 8 * (register >> 1), 2 * (lane & 3) + (register & 1)
+            total = _double(c + 256 * register, lane)
+            for k in range(depth):
+                from_a = a + 256 * ((row >> 3) + (rows >> 3) * (k >> 2))
+                x, y = _double(from_a, 4 * (row & 7) + (k & 3)), _double(b + 256 * (k >> 2), 4 * column + (k & 3))
+                total = fma_f64(x, y, total)
+            bits = np.uint64(0x7FFFFFFFFFFFFFFF) if total != total else as_u64(total)
+            store_u32(t + 256 * register, lane, np.uint32(bits & np.uint64(0xFFFFFFFF)))
+            store_u32(t + 256 * register + 128, lane, np.uint32(bits >> np.uint64(32)))
+
+
+@njit
 def _capture(ctx, a, b, c, t):
     """Keep operands and accumulators of an instruction for accuracy studies, while there is room."""
     count = get(ctx, Context.DOT_COUNT)
@@ -155,10 +211,19 @@ def scratch(base):
 
 @njit
 def tensor_step(op, ctx, u, frame, consts, t, mask):
-    """Execute one HMMA or IMMA; the whole warp takes part."""
+    """Execute one tensor-core micro-op; the whole warp takes part."""
     a_sig, a_exp, b_sig, b_exp, acc, top, total = scratch(get(ctx, Context.TENSOR))
     a, b, c = source(u, A, frame, consts), source(u, B, frame, consts), source(u, C, frame, consts)
     depth, half = field(u, M0), field(u, M2)
+    if op in (Op.IMMA_PACKED, Op.DMMA):
+        rows = field(u, M3)
+        if op == Op.DMMA:
+            _dmma(t, a, b, c, depth, rows)
+        else:
+            _imma_packed(t, a, b, c, depth, field(u, M1) & 0xFF, field(u, M1) >> 8, half, rows)
+        for register in range(rows >> 1 if op == Op.DMMA else rows >> 2):
+            blend(frame + field(u, D) + 128 * register, t + 128 * register, mask)
+        return
     if op == Op.IMMA:
         _imma(t, a, b, c, depth, field(u, M1) & 1, field(u, M1) & 2, half, a_sig, b_sig)
         half = 0

@@ -32,7 +32,7 @@ from gpu_model.machine.microop import (
     field,
     source,
 )
-from gpu_model.machine.special import read_special
+from gpu_model.machine.special import query_space, read_special
 from gpu_model.machine.splits import (
     AT_WARPSYNC,
     READY,
@@ -215,6 +215,8 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         return FAULTED
     elif op == Op.SPECIAL:
         read_special(ctx, u, frame, t, mask)
+    elif op == Op.QUERY_SPACE:
+        query_space(ctx, u, frame, consts, mask)
     store_i64(warp, Warp.PC, pc + 1)
     return CONTINUE
 

@@ -29,7 +29,20 @@ from gpu_model.machine.ranges import find_range
 
 LOCAL_WINDOW = 1 << 56  # generic address of a thread's local memory
 SHARED_WINDOW = 3 << 56  # generic address of the cluster's shared memory, 2**32 bytes
+CLUSTER = 8  # shared memory of any block of the cluster, besides the memories' numbers
 _OFFSET_MASK = (1 << CLUSTER_RANK_SHIFT) - 1
+
+
+@njit
+def is_in_space(ctx, address, space):
+    """Whether a generic address is in a memory; shared memory is this block's, with `CLUSTER` any of the cluster's."""
+    window = address & ~np.int64(0xFFFFFFFF)
+    if space == GLOBAL_SPACE:
+        return window not in (LOCAL_WINDOW, SHARED_WINDOW)
+    if space == LOCAL_SPACE:
+        return window == LOCAL_WINDOW
+    own = (address & 0xFFFFFFFF) >> CLUSTER_RANK_SHIFT == get(ctx, Context.RANK)
+    return window == SHARED_WINDOW and (own or space == CLUSTER)
 
 
 @njit

@@ -25,9 +25,10 @@ from tests.gpu_model.ptx.ieee import FORMATS, is_nan
 ARCHES = (75, 80, 86, 89, 90, 120)
 THREADS = 128
 SLOT = 8  # bytes
+ALIGNMENT = 32  # of a kernel's own memory: the widest access
 
 # PTX ISA versions that introduced the targets.
-_VERSIONS = {75: "7.8", 80: "8.0", 86: "8.0", 89: "8.1", 90: "8.0", 120: "8.7"}
+_VERSIONS = {75: "7.8", 80: "8.6", 86: "8.6", 89: "8.6", 90: "8.6", 120: "8.8"}
 _HEAD = """
 .version {version}
 .target {target}
@@ -151,12 +152,12 @@ def launch(image: bytes, source: np.ndarray, result: np.ndarray, threads: int, b
     """A launch of `probe` on uint64 slots."""
     program, _ = decode(image)
     parameters = np.array([source.ctypes.data, result.ctypes.data], np.uint64).tobytes()
-    segments = sorted(
-        (Segment("source", source.ctypes.data, source.nbytes), Segment("result", result.ctypes.data, result.nbytes)),
-        key=lambda segment: segment.address,
-    )
+    own = np.zeros(len(program.global_data) + ALIGNMENT, np.uint8)
+    own = own[-own.ctypes.data % ALIGNMENT :][: len(program.global_data)]
+    memory = [("source", source), ("result", result), *([("own", own)] if own.size else [])]
+    segments = sorted((Segment(name, a.ctypes.data, a.nbytes) for name, a in memory), key=lambda s: s.address)
     return Launch(program, (blocks, 1, 1), threads, program.shared_bytes + shared, parameters, tuple(segments),
-                  (source, result))  # fmt: skip
+                  (source, result, own), own.ctypes.data if own.size else 0)  # fmt: skip
 
 
 def run(

@@ -3,6 +3,7 @@
 import itertools
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -297,6 +298,81 @@ def brain_ops() -> list[Op]:
 def test_brain_floats_and_pairs(arch):
     values = EDGES32 + TIES + RANDOM32
     check(brain_ops(), cross(values, [*values[:6], *HALF_EDGES[:6]], limit=512), arch)
+
+
+def finite_ops() -> list[Op]:
+    """.satfinite: what would become infinite is the largest number; .relu: what is negative is +0; NaN stays."""
+    ops = []
+    for mode, with_relu, kind in itertools.product(("rn", "rz"), (False, True), ("f16", "bf16")):
+        form = FORMATS[kind]
+
+        def one(a: int, form=form, mode=mode, with_relu=with_relu) -> int:
+            bits = narrowed(a, F32, form, mode)
+            bits = bits - 1 if ieee.is_infinite(bits, form) else bits
+            return relu(bits, form) if with_relu else bits
+
+        name = f"cvt.{mode}{'.relu' * with_relu}.satfinite.{kind}"
+        ops.append(Op(f"{name}.f32", kind, ("f32",), one, since=86))
+        ops.append(Op(f"{name}x2.f32", "b32", ("f32", "f32"), lambda a, b, one=one: one(a) << 16 | one(b), since=86))
+    return ops
+
+
+@pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch >= 86])
+def test_finite_saturation(arch):
+    values = EDGES32 + TIES + RANDOM32
+    check(finite_ops(), cross(values, [*values[:8], 0x477FF000, 0xC77FF000], limit=512), arch)
+
+
+def eight_bits(kind: str, with_relu: bool):
+    """A pair of 8-bit floats as halves, by ml_dtypes."""
+    floats = {"e4m3": ml_dtypes.float8_e4m3fn, "e5m2": ml_dtypes.float8_e5m2}[kind]
+
+    def rule(a: int) -> int:
+        halves = np.array([a & 0xFF, a >> 8 & 0xFF], np.uint8).view(floats).astype(np.float16).view(np.uint16)
+        low, high = (F16.nan if ieee.is_nan(int(h), F16) else int(h) for h in halves)
+        return relu(high, F16) << 16 | relu(low, F16) if with_relu else high << 16 | low
+
+    return rule
+
+
+@pytest.mark.parametrize("arch", [89, 90, 120])
+def test_eight_bits_to_halves(arch):
+    ops = [
+        Op(f"cvt.rn{'.relu' * with_relu}.f16x2.{kind}x2", "b32", ("b16",), eight_bits(kind, with_relu))
+        for kind, with_relu in itertools.product(("e4m3", "e5m2"), (False, True))
+    ]
+    check(ops, spread([code | (code * 37 & 0xFF) << 8 for code in range(256)]), arch)
+
+
+TF32 = ieee.Format(8, 10, 0x3FFFF)
+
+
+def tf32_ops(arch: int) -> list[Op]:
+    """cvt.rn and cvt.rz to tf32, whose low 13 bits are zero here; .satfinite from sm_100 on."""
+
+    def rule(mode: str, with_relu: bool, finite: bool):
+        def apply(a: int) -> int:
+            if ieee.is_nan(a, F32):
+                return F32.nan & ~0x1FFF
+            bits = narrowed(a, F32, TF32, mode)
+            bits = bits - 1 if finite and ieee.is_infinite(bits, TF32) else bits
+            return (relu(bits, TF32) if with_relu else bits) << 13
+
+        return apply
+
+    ops = []
+    for mode, with_relu, finite in itertools.product(("rn", "rz"), (False, True), (False, True)):
+        name = f"cvt.{mode}{'.satfinite' * finite}{'.relu' * with_relu}.tf32.f32"
+        if arch >= 100 or not finite:
+            ops.append(Op(name, "b32", ("f32",), rule(mode, with_relu, finite),
+                          f"{name} {{d}}, {{a}};\nand.b32 {{d}}, {{d}}, 0xffffe000;"))  # fmt: skip
+    return ops
+
+
+@pytest.mark.parametrize("arch", [90, 120])
+def test_tf32_roundings(arch):
+    values = EDGES32 + TIES + RANDOM32 + [0x3F801000, 0x3F800FFF, 0x3F803000, 0xBF801000, 0x7F7FF000]
+    check(tf32_ops(arch), spread(values), arch)
 
 
 def tf32(bits: int) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.gpu_model.ptx import ieee
 from tests.gpu_model.ptx.harness import ARCHES, Near, Op, check, cross, float_value, spread
-from tests.gpu_model.ptx.ieee import F32, MODES
+from tests.gpu_model.ptx.ieee import F32, FORMATS, MODES
 
 EDGES = [
     0x00000000, 0x80000000, 0x00000001, 0x807FFFFF, 0x00400000, 0x00800000, 0x80800001, 0x3F800000, 0xBF800000,
@@ -69,6 +69,41 @@ def minmax_ops() -> list[Op]:
     ]  # fmt: skip
 
 
+def xorsign(a: int, b: int, form: ieee.Format, largest: bool, propagate: bool) -> int:
+    """min.xorsign.abs: the smaller magnitude with the exclusive-or of the signs."""
+    bits = ieee.minimum(a & ~form.sign, b & ~form.sign, form, largest, propagate)
+    return bits if ieee.is_nan(bits, form) else bits & ~form.sign | (a ^ b) & form.sign
+
+
+def xorsign_ops() -> list[Op]:
+    return [
+        Op(f"{name}{'.NaN' * nan}.xorsign.abs.f32", "f32", ("f32", "f32"),
+           lambda a, b, name=name, nan=nan: xorsign(a, b, F32, name == "max", nan), since=86)
+        for name, nan in itertools.product(("min", "max"), (False, True))
+    ]  # fmt: skip
+
+
+def scaled_product_ops() -> list[Op]:
+    """A product times a power of two, which ptxas may fuse (FMUL.D4): rounded once, or after both multiplications."""
+
+    def rule(factor: int):
+        def apply(a: int, b: int) -> tuple[int, ...]:
+            twice = ieee.multiply(ieee.multiply(a, b, F32), factor, F32)
+            small = any(ieee.is_nan(x, F32) or ieee.is_infinite(x, F32) for x in (a, b))
+            if small:
+                return (twice,)
+            product = ieee.exact(a, F32) * ieee.exact(b, F32) * ieee.exact(factor, F32)
+            return twice, ieee.rounded(product, F32, "rn", bool((a ^ b) & F32.sign))
+
+        return apply
+
+    return [
+        Op(f"product times {factor:#x}", "f32", ("f32", "f32"), rule(factor),
+           f"mul.f32 {{d}}, {{a}}, {{b}};\nmul.f32 {{d}}, {{d}}, 0f{factor:08x};")
+        for factor in (0x3F000000, 0x3E800000, 0x3E000000, 0x40000000, 0x40800000, 0x41000000)
+    ]  # fmt: skip
+
+
 def sign_ops() -> list[Op]:
     """copysign(a, b) is b with the sign of a; testp counts zeros as normal."""
     return [
@@ -80,6 +115,44 @@ def sign_ops() -> list[Op]:
         Op("testp.normal.f32", "pred", ("f32",), lambda a: int(0 < (a >> 23 & 255) < 255 or a & 0x7FFFFFFF == 0)),
         Op("testp.subnormal.f32", "pred", ("f32",), lambda a: int(a >> 23 & 255 == 0 and a & 0x7FFFFF != 0)),
     ]
+
+
+def mixed_ops() -> list[Op]:
+    """add, sub and fma of half sources in float32 (sm_100 and later)."""
+    ops = []
+    for kind, mode, sat in itertools.product(("f16", "bf16"), MODES, (False, True)):
+        form = FORMATS[kind]
+
+        def wide(bits: int, form=form) -> int:
+            if ieee.is_nan(bits, form):
+                return F32.nan
+            sign = F32.sign if ieee.negative(bits, form) else 0
+            if ieee.is_infinite(bits, form):
+                return F32.infinity | sign
+            return ieee.rounded(ieee.exact(bits, form), F32, "rn", bool(sign))
+
+        def limited(bits: int, sat=sat) -> int:
+            return ieee.saturate(bits, F32) if sat else bits
+
+        def summed(a, b, wide=wide, limited=limited, mode=mode):
+            return limited(ieee.add(wide(a), b, F32, mode))
+
+        def fused(a, b, c, wide=wide, limited=limited, mode=mode):
+            return limited(ieee.fma(wide(a), wide(b), c, F32, mode))
+
+        suffix = f"{mode}{'.sat' * sat}.f32.{kind}"
+        ops += [
+            Op(f"add.{suffix}", "f32", (kind, "f32"), summed),
+            Op(f"fma.{suffix}", "f32", (kind, kind, "f32"), fused),
+        ]
+    return ops
+
+
+@pytest.mark.parametrize("arch", [120])
+def test_mixed_precision(arch):
+    halves = [0, 0x8000, 1, 0x83FF, 0x3C00, 0xBC00, 0x7BFF, 0x7C00, 0xFC00, 0x7E00, 0x3555, 0x4248, 0x3F80, 0x7F80]
+    operands = cross(halves, EDGES + halves, EDGES, limit=768)
+    check(mixed_ops(), operands, arch)
 
 
 COMPARISONS = {
@@ -129,9 +202,8 @@ def _at_least_zero(bits: int) -> bool:
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_comparisons_minimum_and_sign(arch):
-    check(
-        [*minmax_ops(), *compare_ops(), *sign_ops()], cross(EDGES, EDGES, [0, 1 << 31, 1, 0xBF800000], limit=640), arch
-    )
+    ops = [*minmax_ops(), *xorsign_ops(), *scaled_product_ops(), *compare_ops(), *sign_ops()]
+    check(ops, cross(EDGES, EDGES, [0, 1 << 31, 1, 0xBF800000], limit=640), arch)
 
 
 def flushed(function, mode: str, ftz: bool):

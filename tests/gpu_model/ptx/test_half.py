@@ -9,7 +9,7 @@ import pytest
 from tests.gpu_model.ptx import ieee
 from tests.gpu_model.ptx.harness import ARCHES, Near, Op, check, cross, float_value, spread
 from tests.gpu_model.ptx.ieee import BF16, F16, FORMATS
-from tests.gpu_model.ptx.test_float32 import COMPARISONS, compare
+from tests.gpu_model.ptx.test_float32 import COMPARISONS, compare, xorsign
 
 EDGES = [0, 0x8000, 1, 0x83FF, 0x0400, 0x3C00, 0xBC00, 0x3C01, 0x3BFF, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00, 0xFD01,
          0x4248, 0x1400, 0x6401, 0x0C00, 0x1000]  # fmt: skip
@@ -118,6 +118,16 @@ def minmax_ops(kind: str) -> list[Op]:
     ]
 
 
+def xorsign_ops(kind: str) -> list[Op]:
+    form = FORMATS[kind]
+    return [
+        op
+        for name, nan in itertools.product(("min", "max"), (False, True))
+        for op in both(f"{name}{'.NaN' * nan}.xorsign.abs", kind, 2,
+                       lambda a, b, name=name, nan=nan: xorsign(a, b, form, name == "max", nan), 86)
+    ]  # fmt: skip
+
+
 def compare_ops(kind: str) -> list[Op]:
     form, since = FORMATS[kind], 75 if kind == "f16" else 90
 
@@ -152,7 +162,7 @@ def compare_ops(kind: str) -> list[Op]:
 @pytest.mark.parametrize("kind", ["f16", "bf16"])
 @pytest.mark.parametrize("arch", ARCHES)
 def test_comparisons_minimum_and_sign(arch, kind):
-    ops = [op for op in sign_ops(kind) + minmax_ops(kind) + compare_ops(kind) if op.since <= arch]
+    ops = [op for op in sign_ops(kind) + minmax_ops(kind) + xorsign_ops(kind) + compare_ops(kind) if op.since <= arch]
     if ops:
         check(ops, cross(PAIRS[kind], PAIRS[kind], limit=640), arch)
 
@@ -177,5 +187,41 @@ def test_approximations(arch):
     ops = [
         Op("ex2.approx.f16", "f16", ("f16",), lambda a: power(a, "f16")),
         Op("tanh.approx.f16", "f16", ("f16",), lambda a: tangent(a, "f16")),
+        # The upper halves of a pair.
+        Op("ex2.approx.f16x2", "f16", ("b32",), lambda a: power(a >> 16, "f16"), UPPER_HALF.format("ex2.approx.f16x2")),
+        Op("tanh.approx.f16x2", "f16", ("b32",), lambda a: tangent(a >> 16, "f16"),
+           UPPER_HALF.format("tanh.approx.f16x2")),
+    ]  # fmt: skip
+    check(ops, spread([bits | (bits ^ 0x55) << 16 for bits in EDGES + RANDOM]), arch)
+
+
+UPPER_HALF = "{} t, {{a}};\nshr.u32 t, t, 16;\ncvt.u16.u32 {{d}}, t;"
+
+
+@pytest.mark.parametrize("arch", [90, 120])
+def test_brain_approximations(arch):
+    """PTX ISA: ex2.approx.ftz.bf16 is within 2^-7 relative, tanh.approx.bf16 within 2^-8."""
+
+    def rule(function, bound):
+        def apply(bits):
+            exact = function(float_value(ieee.flush(bits, BF16), "bf16"))
+            return Near(exact, abs(exact) * bound + 2.0**-126)
+
+        return apply
+
+    power = rule(lambda x: math.inf if x >= 128 else 2.0**x, 2**-7)
+    tangent = rule(math.tanh, 2**-8)
+    ops = [
+        Op("ex2.approx.ftz.bf16", "bf16", ("bf16",), power),
+        Op("tanh.approx.bf16", "bf16", ("bf16",), tangent),
+        Op(
+            "ex2.approx.ftz.bf16x2",
+            "bf16",
+            ("b32",),
+            lambda a: power(a >> 16),
+            UPPER_HALF.format("ex2.approx.ftz.bf16x2"),
+        ),
+        Op("tanh.approx.bf16x2", "bf16", ("b32",), lambda a: tangent(a >> 16), UPPER_HALF.format("tanh.approx.bf16x2")),
     ]
-    check(ops, spread(EDGES + RANDOM), arch)
+    values = [0, 0x8000, 0x3F80, 0xBF80, 0x4000, 0x42FE, 0xC2FC, 0x7F80, 0xFF80, 0x7FC0, 0x3E00, 0xBDCC, 0x0080, 0x4300]
+    check(ops, spread([bits << 16 | bits for bits in values]), arch)

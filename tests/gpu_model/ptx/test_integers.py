@@ -416,16 +416,82 @@ def packed_ops() -> list[Op]:
 
         return rule
 
-    return [
+    ops = [
         Op(f"{name}.{kind}x2", "b32", ("b32", "b32"), lanes(function, kind), since=90)
         for kind in ("u16", "s16")
         for name, function in (("add", lambda a, b: a + b), ("min", min), ("max", max))
     ]
+    for name, function in (("min", min), ("max", max)):
+
+        def clipped(a: int, b: int, function=function) -> int:
+            return max(function(a, b), 0)
+
+        ops.append(Op(f"{name}.relu.s16x2", "b32", ("b32", "b32"), lanes(clipped, "s16"), since=90))
+        ops.append(integer(f"{name}.relu.s32", "s32", clipped, since=90))
+    return ops
+
+
+def fused_ops() -> list[Op]:
+    """Sums and minima of which sm_90 makes one instruction, 32 bits and two times 16 bits wide."""
+
+    def whole(function, kind):
+        return lambda a, b, c: wrap(function(read(a, kind), read(b, kind), read(c, kind)), int(kind[1:]))
+
+    def lanes(function, kind):
+        def rule(*words: int) -> int:
+            low, high = (whole(function, kind)(*(word >> s for word in words)) for s in (0, 16))
+            return high << 16 | low
+
+        return rule
+
+    ops = []
+    for name, choose in (("min", min), ("max", max)):
+        for kind in ("u32", "s32", "u16", "s16"):
+            pair = kind.endswith("16")
+            form, bits, wide = (f"{kind}x2" if pair else kind), int(kind[1:]), lanes if pair else whole
+
+            def summed(a, b, c, choose=choose, kind=kind, bits=bits):
+                return choose(read(wrap(a + b, bits), kind), c)
+
+            def three(a, b, c, choose=choose):
+                return choose(a, b, c)
+
+            for label, first, rule in (("add", "add", summed), (name, name, three)):
+                text = f"{first}.{form} t, {{a}}, {{b}};\n{name}.{form} {{d}}, t, {{c}};"
+                ops.append(Op(f"{label}, {name} {form}", "b32", ("b32",) * 3, wide(rule, kind), text, 90))
+                if kind[0] == "s":
+
+                    def clipped(*sources, rule=rule):
+                        return max(rule(*sources), 0)
+
+                    text = text.replace(f"{name}.{form} {{d}}", f"{name}.relu.{form} {{d}}")
+                    ops.append(Op(f"{label}, {name}.relu {form}", "b32", ("b32",) * 3, wide(clipped, kind), text, 90))
+    return ops
 
 
 @pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch >= 90])
 def test_packed_16_bits(arch):
-    check(packed_ops(), cross(EDGES32 + RANDOM, EDGES32, limit=384), arch)
+    check(packed_ops() + fused_ops(), cross(EDGES32 + RANDOM, EDGES32, EDGES32, limit=768), arch)
+
+
+def byte_difference_ops() -> list[Op]:
+    def differences(a: int, b: int, kind: str) -> list[int]:
+        return [abs(read(a >> 8 * i, f"{kind[0]}8") - read(b >> 8 * i, f"{kind[0]}8")) for i in range(4)]
+
+    def side_by_side(a: int, b: int, c: int) -> int:
+        return sum(wrap(value, 8) << 8 * i for i, value in enumerate(differences(a, b, "u32")))
+
+    return [
+        Op("vabsdiff4.u32.u32.u32", "b32", ("b32",) * 3, side_by_side),
+        *(Op(f"vabsdiff4.{kind}.{kind}.{kind}.add", "b32", ("b32",) * 3,
+             lambda a, b, c, k=kind: wrap(sum(differences(a, b, k)) + c, 32)) for kind in ("u32", "s32")),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_byte_differences(arch):
+    """vabsdiff4: each byte's difference, or their sum added to c."""
+    check(byte_difference_ops(), cross(EDGES32 + RANDOM, EDGES32, RANDOM[:2], limit=384), arch)
 
 
 def pack(a: int, b: int, kind: str) -> int:
@@ -443,7 +509,8 @@ def test_packing(arch):
     ]
     ops += [
         Op(f"cvt.pack.sat.{kind}.s32.b32", "b32", ("b32",) * 3,
-           lambda a, b, c, k=kind: wrap(c, 16) << 16 | pack(a, b, k)) for kind in ("u8", "s8")
+           lambda a, b, c, k=kind: wrap(c << 2 * int(k[1:]) | pack(a, b, k), 32), since=75 if "8" in kind else 80)
+        for kind in ("u8", "s8", "u4", "s4", "u2", "s2")
     ]  # fmt: skip
     check(ops, cross(EDGES32, EDGES32, [0, 0x12345678]), arch)
 

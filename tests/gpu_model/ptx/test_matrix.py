@@ -1,5 +1,7 @@
 """ldmatrix, stmatrix and mma.sync: the fragment layouts of the PTX ISA (chapter 9.7.15) on whole numbers."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,89 @@ def test_mma(arch, k, kind_a, kind_b, kind_c, since):
     got = run_words(text, np.concatenate([words_a, words_b, words_c]), len(words_c), arch)
     want = fragment_c(ENCODE[kind_c](a @ b + c))
     assert got.tolist() == want.tolist()
+
+
+def packed_rows(matrix: np.ndarray, bits: int, rows: int) -> np.ndarray:
+    """Rows of elements of `bits` bits as registers: word 4 i + t of row g (and g + 8, next) in lane 4g + t."""
+    count = 32 // bits
+    shifts = bits * np.arange(count, dtype=np.uint64)
+    words = ((matrix.astype(np.uint64) & (1 << bits) - 1).reshape(matrix.shape[0], -1, count) << shifts).sum(2)
+    parts = [
+        words[half : half + 8, 4 * i : 4 * i + 4] for i in range(words.shape[1] // 4) for half in range(0, rows, 8)
+    ]
+    return np.stack([part.reshape(-1) for part in parts]).astype(np.uint32)
+
+
+# rows, k, type of A, type of B, last architecture that has it
+PACKED = [
+    (8, 16, "s8", "s8", 120), (8, 16, "u8", "s8", 120), (8, 32, "u4", "u4", 89), (8, 32, "s4", "s4", 89),
+    (16, 32, "s4", "u4", 89), (16, 64, "u4", "s4", 89), (16, 64, "s4", "s4", 89),
+    (8, 128, "xor", "b1", 89), (16, 128, "xor", "b1", 89), (16, 256, "xor", "b1", 89),
+    (8, 128, "and", "b1", 90), (16, 128, "and", "b1", 90), (16, 256, "and", "b1", 90),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "k", "kind_a", "kind_b", "last"), PACKED)
+@pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch >= 80])
+def test_mma_of_packed_integers(arch, rows, k, kind_a, kind_b, last):
+    """m8n8k16 of bytes, int4 and single bits, on their whole range."""
+    if arch > last:
+        return
+    bits = int(kind_b[1:])
+    low_a, low_b = (-(1 << bits - 1) if kind[0] == "s" else 0 for kind in (kind_a, kind_b))
+    a, b = RNG.integers(low_a, low_a + (1 << bits), (rows, k)), RNG.integers(low_b, low_b + (1 << bits), (8, k))
+    c = RNG.integers(-1000, 1000, (rows, 8))
+    product = (a[:, None] ^ b).sum(2) if kind_a == "xor" else (a[:, None] & b).sum(2) if kind_a == "and" else a @ b.T
+    words_a, words_b = packed_rows(a, bits, rows), packed_rows(b, bits, 8)
+    lanes, count = np.arange(32), rows // 4
+    place = [(lanes // 4 + 8 * (r >> 1), 2 * (lanes % 4) + (r & 1)) for r in range(count)]
+    words_c = np.stack([c[spot] for spot in place]).astype(np.int32).view(np.uint32)
+    names = iter(range(64))
+    groups = [", ".join(f"a{next(names)}" for _ in group) for group in (words_a, words_b, words_c)]
+    registers = [f"{{{group}}}" for group in (", ".join(f"d{i}" for i in range(count)), *groups)]
+    logic = f".{kind_a}.popc" if bits == 1 else ""
+    types = "b1.b1" if bits == 1 else f"{kind_a}.{kind_b}"
+    text = f"mma.sync.aligned.m{rows}n8k{k}.row.col.s32.{types}.s32{logic} {', '.join(registers)};"
+    got = run_words(text, np.concatenate([words_a, words_b, words_c]), count, arch)
+    want = np.stack([(product + c)[spot] for spot in place]).astype(np.int32).view(np.uint32)
+    assert got.tolist() == want.tolist()
+
+
+@pytest.mark.parametrize(("rows", "k"), [(8, 4), (16, 4), (16, 8), (16, 16)])
+@pytest.mark.parametrize("arch", [arch for arch in ARCHES if arch >= 80])
+def test_mma_of_doubles(arch, rows, k):
+    """Products added one after the other by fused multiply-add, from the first k on."""
+    if rows == 16 and arch < 90:
+        return
+    a, b, c = RNG.normal(size=(rows, k)), RNG.normal(size=(k, 8)), RNG.normal(size=(rows, 8))
+    want = c.copy()
+    for i, row, column in np.ndindex(k, rows, 8):
+        want[row, column] = float(Fraction(a[row, i]) * Fraction(b[i, column]) + Fraction(want[row, column]))
+    lanes = np.arange(32)
+    spots_a = [(lanes // 4 + 8 * (i % (rows // 8)), lanes % 4 + 4 * (i // (rows // 8))) for i in range(rows * k // 32)]
+    spots_b = [(lanes % 4 + 4 * i, lanes // 4) for i in range(k // 4)]
+    spots_c = [(lanes // 4 + 8 * (r >> 1), 2 * (lanes % 4) + (r & 1)) for r in range(rows // 4)]
+    groups = [[m[s] for s in spots] for m, spots in ((a, spots_a), (b, spots_b), (c, spots_c))]
+    values = np.stack([row for group in groups for row in group])
+    words = np.ascontiguousarray(values).view(np.uint32).reshape(len(values), 32, 2).transpose(0, 2, 1).reshape(-1, 32)
+    names, text = iter(range(64)), ".reg .f64 x<32>, y<4>;\n"
+    text += "".join(f"mov.b64 x{i}, {{a{2 * i}, a{2 * i + 1}}};\n" for i in range(len(values)))
+    sources = [", ".join(f"x{next(names)}" for _ in group) for group in groups]
+    results = ", ".join(f"y{i}" for i in range(rows // 4))
+    operands = ", ".join(f"{{{group}}}" for group in (results, *sources))
+    text += f"mma.sync.aligned.m{rows}n8k{k}.row.col.f64.f64.f64.f64 {operands};\n"
+    text += "".join(f"mov.b64 {{d{2 * i}, d{2 * i + 1}}}, y{i};\n" for i in range(rows // 4))
+    got = run_words(text, words, rows // 2, arch)
+    shown = np.ascontiguousarray(got.reshape(-1, 2, 32).transpose(0, 2, 1)).view(np.float64)[..., 0]
+    assert shown.tolist() == [want[spot].tolist() for spot in spots_c]
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_movmatrix(arch):
+    words = RNG.integers(0, 1 << 32, (1, 32), dtype=np.uint32)
+    got = run_words("movmatrix.sync.aligned.m8n8.trans.b16 d0, a0;", words, 1, arch)
+    matrix = words.view(np.uint16).reshape(8, 8)
+    assert got.tolist() == np.ascontiguousarray(matrix.T).reshape(1, -1).view(np.uint32).tolist()
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

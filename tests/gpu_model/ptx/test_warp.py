@@ -139,6 +139,49 @@ def test_reductions(arch):
     warp_check(reductions(), operands, arch)
 
 
+GROUPS = [0x0000FFFF] * 16 + [0xFFFF0000] * 16, [0x55555555, 0xAAAAAAAA] * 16, [1 << lane for lane in range(32)]
+
+
+def group_cases() -> list[tuple[Op, object]]:
+    """Lanes name in b whom they act with."""
+
+    def among(function):
+        def rule(a: list[int], b: list[int]) -> list[int]:
+            return [function([a[i] for i in range(32) if b[lane] >> i & 1], lane, a, b) for lane in range(32)]
+
+        return rule
+
+    def ballot(values, lane, a, b):
+        return sum(1 << i for i in range(32) if b[lane] >> i & 1 and a[i] & 1)
+
+    def same(values, lane, a, b):
+        return sum(1 << i for i in range(32) if b[lane] >> i & 1 and a[i] == a[lane])
+
+    odd = "and.b32 t, {a}, 1;\nsetp.ne.u32 p, t, 0;\n"
+    return [
+        (Op("redux.add", "u32", ("u32", "u32"), None, "redux.sync.add.u32 {d}, {a}, {b};", 80),
+         among(lambda values, *_: wrap(sum(values), 32))),
+        (Op("redux.max", "u32", ("u32", "u32"), None, "redux.sync.max.u32 {d}, {a}, {b};", 80),
+         among(lambda values, *_: max(values))),
+        (Op("ballot", "b32", ("b32", "b32"), None, odd + "vote.sync.ballot.b32 {d}, p, {b};"), among(ballot)),
+        (Op("all", "pred", ("b32", "b32"), None, odd + "vote.sync.all.pred {d}, p, {b};"),
+         among(lambda values, *_: int(all(x & 1 for x in values)))),
+        (Op("any", "pred", ("b32", "b32"), None, odd + "vote.sync.any.pred {d}, p, {b};"),
+         among(lambda values, *_: int(any(x & 1 for x in values)))),
+        (Op("match.any", "b32", ("b32", "b32"), None, "match.any.sync.b32 {d}, {a}, {b};"), among(same)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", range(len(GROUPS)))
+@pytest.mark.parametrize("arch", ARCHES)
+def test_groups_of_lanes(arch, group):
+    """Several groups of one warp at the same instruction, each by itself."""
+    operands = np.zeros((3, 64), np.uint64)
+    operands[0] = RNG.integers(0, 7, 64)
+    operands[1] = np.resize(GROUPS[group], 64)
+    warp_check(group_cases(), operands, arch)
+
+
 SPECIALS = {
     "laneid": lambda lane: lane,
     "lanemask_eq": lambda lane: 1 << lane,
@@ -153,6 +196,7 @@ SPECIALS = {
     "ctaid.y": lambda lane: 0,
     "tid.x": lambda lane: lane,
     "tid.z": lambda lane: 0,
+    "warpid": lambda lane: 0,
 }
 
 
