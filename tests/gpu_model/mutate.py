@@ -1,5 +1,6 @@
 """Ways to damage files: what fuzz tests draw from, always by a seeded generator."""
 
+import copy
 import json
 import struct
 from collections.abc import Sequence
@@ -107,11 +108,11 @@ def json_edited(rng: np.random.Generator, tree: Any) -> Any:
         if choice < 0.4 and isinstance(container[key], int):
             container[key] += int(rng.integers(-16, 17)) * int(rng.choice([1, 8, 1 << 32]))
         elif choice < 0.7:
-            container[key] = _VALUES[rng.integers(len(_VALUES))]
+            container[key] = copy.deepcopy(_VALUES[rng.integers(len(_VALUES))])
         elif choice < 0.85:
             del container[key]
         elif isinstance(container, list):
-            container.insert(key, container[rng.integers(len(container))])
+            container.insert(key, copy.deepcopy(container[rng.integers(len(container))]))
         else:
             other, at = places[rng.integers(len(places))]
             container[key] = json.loads(json.dumps(other[at]))
