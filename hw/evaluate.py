@@ -1,7 +1,7 @@
 """Matrix products through a `ReductionTree`, bit for bit.
 
-Two families have kernels of their own, the hybrid MAC (`hw.mac_gemm`) and tensor-core steps into FP32 or FP16
-(`hw.tensor_core_gemm`); any other tree runs on the general one (`hw.tree_kernel`), some fifty times slower.
+Three families have kernels of their own: the hybrid MAC (`hw.mac_gemm`), tensor-core steps (`hw.tensor_core_gemm`) and
+the FP32 FMA chain (`hw.fma_gemm`). Any other tree runs on the general one (`hw.tree_kernel`), a hundred times slower.
 """
 
 from typing import NamedTuple
@@ -9,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from hw import tree_kernel
-from hw.lowering import elements, lower
+from hw.fma_gemm import fma_gemm, fma_gemm_blocks
+from hw.lowering import Lowered, elements, lower
 from hw.mac import MacSpec
 from hw.mac_gemm import mac_gemm
 from hw.mx_macs import hybrid_mac
 from hw.presets import tensor_core_of
 from hw.reduction_tree import IntegerAccumulator, ReductionTree
+from hw.summation import sequential_fma
 from hw.tensor_core_gemm import tensor_core_gemm
 from mx_formats.element import FINITE, ElementFormat, decode
 from mx_formats.quantize import Quantized
@@ -60,6 +62,9 @@ def _gemm_patterns(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarra
     if spec is not None:
         return mac_gemm(spec, a, b)
     steps = _steps(tree, a.codes, b.codes)
+    chained = fma_gemm_blocks(a, b) if tree == sequential_fma() else None
+    if chained is not None:
+        return chained
     groups = 1
     if any(part.format.columns % tree.products for part in (a, b)):
         groups = tree.scaled_terms
@@ -69,7 +74,7 @@ def _gemm_patterns(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarra
     if core is not None and plain and groups == 1:
         scales = [scale_a, scale_b]
         return tensor_core_gemm(core, element, a.codes, other, b.codes, tree.accumulator.bits, out, scales)
-    return _run(tree, element, a.codes, other, b.codes, scale_a, scale_b, out)
+    return _run(tree, element, a.codes, other, b.codes, scale_a, scale_b, out, a.format.scale)
 
 
 def evaluate_codes(
@@ -103,6 +108,8 @@ def evaluate_codes(
     out = np.zeros(shape, dtype) if accumulator is None else np.array(accumulator, dtype)
     if out.shape != shape:
         raise ValueError(f"accumulator: shape is {out.shape}, must be {shape}")
+    if tree == sequential_fma():
+        return fma_gemm(element_a, a, element_b, b, out)
     core = tensor_core_of(tree, element_a, element_b)
     if core is not None:
         return tensor_core_gemm(core, element_a, a, element_b, b, tree.accumulator.bits, out, None)
@@ -146,7 +153,7 @@ def evaluate_steps(
     legal = [(count, groups) for groups in (1, tree.scaled_terms)]
     if scale_a.shape not in legal or scale_b.shape != scale_a.shape:
         raise ValueError(f"scales: shapes are {scale_a.shape} and {scale_b.shape}, must be equal and one of {legal}")
-    lowered = lower(tree, element_a, element_b)
+    lowered = _lower_for(tree, element_a, element_b, scale)
     left, right = elements(a, element_a), elements(b, element_b)
     parts_a, parts_b = (scale_parts(codes[:, None, :], scale) for codes in (scale_a, scale_b))
     out = np.array(accumulator, np.uint64)
@@ -230,8 +237,19 @@ def _block_scales(operand: Quantized, tree: ReductionTree, steps: int, groups: i
     return scale_parts(codes.reshape(len(codes), steps, groups), operand.format.scale)
 
 
-def _run(tree, element_a, a, element_b, b, scale_a, scale_b, out) -> np.ndarray:
-    lowered = lower(tree, element_a, element_b)
+def _lower_for(tree: ReductionTree, a: ElementFormat, b: ElementFormat, scale: ScaleFormat | None) -> Lowered:
+    lowered = lower(tree, a, b)
+    bits = 0 if scale is None or scale.magnitudes is None else 2 * (scale.magnitudes.mantissa_bits + 1)
+    if bits > lowered.widest_scale:
+        raise ValueError(
+            f"scale: two {scale.name if scale else ''} significands have {bits} bits, legal beside the sums that they "
+            f"scale in {tree.name!r} up to {lowered.widest_scale}; hw.reference has no limit"
+        )
+    return lowered
+
+
+def _run(tree, element_a, a, element_b, b, scale_a, scale_b, out, scale: ScaleFormat | None = None) -> np.ndarray:
+    lowered = _lower_for(tree, element_a, element_b, scale)
     wide = out.astype(np.uint64)
     tree_kernel.gemm(lowered, elements(a, element_a), elements(b, element_b), scale_a, scale_b, wide)
     return wide.astype(pattern_dtype(tree))

@@ -7,7 +7,7 @@ import numpy as np
 
 from hw.reduction_tree import Accumulator, Align, IntegerAccumulator, ReductionTree, Rounding, Stage, Zero
 from hw.wide_sum import CAPACITY, WIDTH
-from hw.widths import check_tree
+from hw.widths import Range, check_tree, product_range
 from mx_formats.element import ElementFormat, decode
 
 ALIGN = {align: index for index, align in enumerate(Align)}
@@ -15,6 +15,7 @@ ROUNDING = {rounding: index for index, rounding in enumerate(Rounding)}
 ZERO = {zero: index for index, zero in enumerate(Zero)}
 NO_EXPONENT = -(1 << 40)
 NO_LIMIT = 1 << 50
+_SCALE_GROWTH = 2  # a product of two scales' significands is below 4
 _SCALES = 2 * 254  # exponents two scales can add, either way
 
 
@@ -71,6 +72,7 @@ class Lowered(NamedTuple):
         format: of the accumulator.
         fraction_bits: of a product.
         products: consumed a step.
+        widest_scale: bits that the significands of both scales may have together.
     """
 
     stages: np.ndarray
@@ -78,6 +80,7 @@ class Lowered(NamedTuple):
     format: Format
     fraction_bits: int
     products: int
+    widest_scale: int
 
 
 class Elements(NamedTuple):
@@ -108,8 +111,20 @@ def lower(tree: ReductionTree, a: ElementFormat, b: ElementFormat) -> Lowered:
     rows, results = [], []
     terms, above = 1, 2
     below: int | None = fraction_bits  # bits of a term below its exponent; None where there is no limit
+    exact: Range | None = product_range(a, b)  # of a term that nothing has rounded
+    width, widest_scale = fraction_bits + 4, 0  # bits of a term's significand: two below 4, and the sign
     for index, stage in enumerate(stages):
         where = f"stage {index} of {tree.name!r} with {a.name} x {b.name}"
+        if index == scales_enter:
+            above += _SCALE_GROWTH
+            widest_scale, exact = max(WIDTH - width, 0), None if tree.scaled_terms > 1 else exact
+        joined = stage.fan_in + stage.accumulator
+        if stage.align is Align.EXACT and joined > 1 and width > WIDTH:
+            raise ValueError(
+                f"Stage.align: got EXACT in {where}, whose terms are exact sums that may leave {WIDTH} bits; legal of "
+                "narrower sums here, hw.reference has no limit"
+            )
+        exact = exact.times(stage.fan_in) if exact and stage.rounding is Rounding.EXACT and not stage.result else None
         terms *= stage.fan_in // stage.chain + (stage.accumulator or stage.chain > 1)
         kept = _bits_below(stage, a, b)
         growth = above + terms.bit_length()
@@ -117,17 +132,24 @@ def lower(tree: ReductionTree, a: ElementFormat, b: ElementFormat) -> Lowered:
             below = WIDTH if below is None else max(below, getattr(tree.accumulator, "mantissa_bits", 0))
             _check_width(stage, below + stage.window.left, growth, where)
         if kept is not None:
-            _check_width(stage, kept, growth + _bits_above(stage, a, b), where)
+            growth += _bits_above(stage, a, b)
+            _check_width(stage, kept, growth, where)
         if stage.align is Align.EXACT or stage.result is not None:
             terms, above = 1, 1
         below = kept if stage.result is None else stage.result.mantissa_bits
+        if stage.result is not None:
+            width = stage.result.mantissa_bits + 2
+        elif kept is not None:
+            width = kept + growth
+        elif joined > 1:
+            width = WIDTH + 1 if exact is None else exact.bits
         rows.append(_row(stage, index == scales_enter))
         results.append(_format(stage.result))
     if isinstance(tree.accumulator, Accumulator):
         _check_span(tree, a, b)
     products = tree.products
     stage_table, result_table = np.array(rows, np.int64), np.array(results, np.int64)
-    return Lowered(stage_table, result_table, _format(tree.accumulator), fraction_bits, products)
+    return Lowered(stage_table, result_table, _format(tree.accumulator), fraction_bits, products, widest_scale)
 
 
 def merge_exact(tree: ReductionTree) -> tuple[list[Stage], int]:
@@ -137,9 +159,10 @@ def merge_exact(tree: ReductionTree) -> tuple[list[Stage], int]:
     while index + 1 < len(stages):
         first, second = stages[index], stages[index + 1]
         plain = first.rounding is Rounding.EXACT and first.result is None and first.overflow is None
-        plain = plain and not first.interleaved
+        alone = index + 2 == len(stages)  # one group takes all the terms, however they are dealt out
+        plain = plain and not first.interleaved and (alone or not second.interleaved)
         if plain and second.align is Align.EXACT and second.chain == 1 and second.overflow is None:
-            stages[index : index + 2] = [replace(second, fan_in=first.fan_in * second.fan_in)]
+            stages[index : index + 2] = [replace(second, fan_in=first.fan_in * second.fan_in, interleaved=False)]
             scales_enter -= scales_enter > index
         else:
             index += 1

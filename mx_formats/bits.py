@@ -56,6 +56,13 @@ def _largest_pattern_ir(typing_context: Any, values: Any, row: Any, size: Any) -
     return types.uint32(types.Array(types.float32, 2, "C"), types.intp, size), codegen
 
 
+def _fused_multiply_add_ir(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
 # Numba widens int32 arithmetic to int64, and LLVM then shifts half as many lanes; these stay in 32 bits.
 def _shift_floor_ir(typing_context: Any, value: Any, shift: Any) -> Any:
     def codegen(context, builder, signature, arguments):
@@ -124,3 +131,6 @@ largest_pattern: Any = intrinsic(prefer_literal=True)(_largest_pattern_ir)
 
 Numba does not vectorise a maximum over so few; this is one vector load and a reduction.
 """
+
+fused_multiply_add: Any = intrinsic(_fused_multiply_add_ir)
+"""a * b + c of float32, rounded once."""

@@ -5,22 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.evaluate import evaluate_codes, evaluate_gemm
+from hw.evaluate import accumulator_values, evaluate_codes, evaluate_gemm
 from hw.mac import MacSpec
 from hw.mx_macs import hybrid_mac
-from hw.presets import NVIDIA_F16, NVIDIA_F32, tensor_core
+from hw.presets import NVIDIA_F16, NVIDIA_F32, block_scaled_core, tensor_core
 from hw.reduction_tree import Window
 from hw.reference import reference
+from hw.summation import exact, sequential_fma
 from mx_formats import (
+    E8M0,
     MXFP4,
     MXFP8_E4M3,
+    MXFP8_E5M2,
     MXINT8,
+    NVFP4,
     OCP_FORMATS,
     Quantized,
     dequantize,
     quantize,
 )
-from mx_formats.element import BF16, E2M1, E4M3, FP16, INT8, TF32
+from mx_formats.element import BF16, E2M1, E4M3, E5M2, FP16, INT8, TF32
 
 
 def by_reference(tree, element_a, a, element_b, b, acc, scales_a=None, scales_b=None, block_size=32):
@@ -122,3 +126,67 @@ def test_bad_input_is_named():
     int8 = quantize(x, MXINT8)
     with pytest.raises(ValueError, match=r"k is 64, must be 32"):
         evaluate_gemm(hybrid_mac(MacSpec(INT8)), int8, quantize(np.ones((2, 64), np.float32), MXINT8))
+
+
+@pytest.mark.parametrize(
+    ("tree", "block"),
+    [
+        (tensor_core("blackwell", E4M3), MXFP8_E4M3),
+        (tensor_core("blackwell", E5M2, NVIDIA_F16), MXFP8_E5M2),
+        (tensor_core("hopper", E4M3), MXFP8_E4M3),
+        (tensor_core("blackwell", E2M1), MXFP4),
+        (block_scaled_core(), NVFP4),
+        (block_scaled_core(), MXFP4),
+    ],
+    ids=lambda x: x.name,
+)
+def test_scaled_tensor_core_gemm_equals_the_reference(tree, block):
+    """All codes and scales far apart, NaN scales among them; two scales or eight a step of 64 products."""
+    rng = np.random.default_rng(11)
+    element, scale = block.element, block.scale
+    a, b = (rng.integers(0, 1 << element.bits, (rows, 128)).astype(np.uint8) for rows in (5, 3))
+    legal = [0, 100, 118, 120, 126, 127, 130, 135, 150, 254] if scale is E8M0 else [0, 1, 0x38, 0x40, 0x7E, 0xB8]
+    parts = [rng.choice(legal, (len(part), 128 // block.block_size)).astype(np.uint8) for part in (a, b)]
+    parts[0][4, 0] = scale.nan
+    got = evaluate_gemm(tree, Quantized(a, parts[0], block), Quantized(b, parts[1], block))
+    shares = max(tree.products // block.block_size, 1)
+    groups = tree.scaled_terms if shares > 1 else 1
+    for m in range(5):
+        for n in range(3):
+            total = 0
+            for step in range(128 // tree.products):
+                k = slice(step * tree.products, (step + 1) * tree.products)
+                first = step * tree.products // block.block_size
+                shared = parts[0][m, first : first + shares], parts[1][n, first : first + shares]
+                scales = [np.repeat(codes, groups // shares) for codes in shared]
+                total = reference(tree, element, a[m, k].tolist(), element, b[n, k].tolist(), total, *scales, scale)
+            want = accumulator_values(tree, np.array([total], np.uint32))[0]
+            np.testing.assert_array_equal(got[m, n], want)
+
+
+def test_scales_that_a_step_cannot_take_are_named():
+    x = quantize(np.ones((2, 64), np.float32), MXFP4)
+    with pytest.raises(ValueError, match="block_size: 32 is no multiple of the 64 products of 'exact"):
+        evaluate_gemm(exact(64), x, x)
+    with pytest.raises(ValueError, match="b: scales are UE4M3, must be E8M0 as in a"):
+        evaluate_gemm(block_scaled_core(), x, quantize(np.ones((2, 64), np.float32), NVFP4))
+
+
+@pytest.mark.parametrize("block", [MXFP8_E4M3, MXFP8_E5M2, MXINT8, NVFP4], ids=lambda block: block.name)
+@pytest.mark.parametrize("near", [True, False])
+def test_a_chain_of_fmas_takes_scales(block, near):
+    """By the processor's own FMA where float32 holds the scaled elements, by the general kernel where it does not."""
+    rng = np.random.default_rng(12)
+    a, b = (rng.integers(0, 1 << block.element.bits, (rows, 64)).astype(np.uint8) for rows in (6, 5))
+    low, high = (block.scale.bias - 4, block.scale.bias + 5) if near else (0, 256)
+    scales = [rng.integers(low, high, (len(part), 64 // block.block_size)).astype(np.uint8) for part in (a, b)]
+    got = evaluate_gemm(sequential_fma(), Quantized(a, scales[0], block), Quantized(b, scales[1], block))
+    for m in range(6):
+        for n in range(5):
+            total = 0
+            for k in range(64):
+                shared = int(scales[0][m, k // block.block_size]), int(scales[1][n, k // block.block_size])
+                codes = block.element, [int(a[m, k])], block.element, [int(b[n, k])]
+                total = reference(sequential_fma(), *codes, total, *shared, block.scale)
+            want = accumulator_values(sequential_fma(), np.array([total], np.uint32))[0]
+            np.testing.assert_array_equal(got[m, n], want)
