@@ -251,7 +251,8 @@ def _run(
 
 
 def _error(chip: Chip) -> str:
-    names = {1: "events in flight per SM", 2: "LDGSTS groups of one warp in flight", 3: "L2 requests per quantum"}
+    names = {1: "events in flight per SM", 2: "LDGSTS groups of one warp in flight", 3: "L2 requests per quantum",
+             4: "readers of one warp under way"}  # fmt: skip
     return names[int(chip.sms["error"].max())]
 
 

@@ -7,16 +7,22 @@ overrides such as `{"core.rf.read_ports": 2}`, and checks every field against it
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hw.gpu_settings import GpuSpecError, override
+
+_UNION_MEMBERS = ("constrained-int", "literal[")  # how pydantic names the alternatives of a field
 GPU_DIRECTORY = Path(__file__).parent / "gpus"
 
 Cycles = Annotated[int, Field(ge=0, le=100_000)]
 Interval = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
+
+WARPS_PER_SUB_CORE = 16
+LINE_BYTES = 128
 
 UNITS = ("fp32", "alu", "half", "tensor", "uniform", "branch", "misc", "sfu", "fp64", "convert")
 MEMORY_CLASSES = (
@@ -25,12 +31,8 @@ MEMORY_CLASSES = (
 )  # fmt: skip
 
 
-class GpuSpecError(ValueError):
-    """A GPU description that is missing, malformed or impossible; names field, value and legal range."""
-
-
 class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class UnitSpec(_Spec):
@@ -65,7 +67,7 @@ class RegisterFileSpec(_Spec):
     """Register file of a sub-core: banks by register number modulo `banks`."""
 
     banks: Annotated[int, Field(ge=2, le=2)]
-    read_ports: Annotated[int, Field(ge=1, le=16)]  # per bank, 1024 bit each
+    read_ports: Annotated[int, Field(ge=1, le=16)] | Literal["ideal"]  # per bank, 1024 bit each
     write_ports: Annotated[int, Field(ge=1, le=16)]  # per bank, fixed-latency results
     reuse_cache: bool  # one entry per bank and operand slot
     read_cycles: Annotated[int, Field(ge=3, le=3)]  # window a fixed-latency instruction reads its operands in
@@ -108,11 +110,11 @@ class MemoryClassSpec(_Spec):
         transfer: cycles on the return path for 32, 64 and 128 bit.
     """
 
-    stages: tuple[Cycles, Cycles, Cycles, Cycles]
+    stages: Annotated[tuple[Cycles, Cycles, Cycles, Cycles], Field(strict=False)]
     stores: bool = False
     war: Cycles
     raw: Cycles = 0
-    transfer: tuple[Cycles, Cycles, Cycles] = (0, 0, 0)
+    transfer: Annotated[tuple[Cycles, Cycles, Cycles], Field(strict=False)] = (0, 0, 0)
 
 
 class MemoryUnitSpec(_Spec):
@@ -125,10 +127,30 @@ class MemoryUnitSpec(_Spec):
     classes: dict[str, MemoryClassSpec]
 
 
+class DependenceSpec(_Spec):
+    """How a warp waits for the registers of its earlier instructions.
+
+    Attributes:
+        mechanism: `control_bits` as the compiler set them, or a `scoreboard` that needs none: a bit a register for
+            results under way, and a count of the variable-latency instructions that have yet to read it.
+        consumers: most such readers of one register at a time that a scoreboard can count.
+    """
+
+    mechanism: Literal["control_bits", "scoreboard"]
+    consumers: Annotated[int, Field(ge=1, le=63)] | Literal["unlimited"]
+
+
 class CoreSpec(_Spec):
-    """One SM: four sub-cores and what they share."""
+    """One SM: four sub-cores and what they share.
+
+    Attributes:
+        issue_policy: which of the warps that can issue does: the last one again or else the youngest (`cggty`), the
+            last one again or else the oldest (`gto`, greedy then oldest), or the next in turn (`lrr`, loose round
+            robin). Fetch looks at warps in the same order.
+    """
 
     sub_cores: Annotated[int, Field(ge=1, le=4)]
+    issue_policy: Literal["cggty", "gto", "lrr"]
     instruction_buffer: Annotated[int, Field(ge=1, le=8)]  # entries per warp
     barrier_cycles: Cycles  # last arrival to the first issue after it
     barrier_interval: Cycles  # between two arrivals
@@ -136,6 +158,7 @@ class CoreSpec(_Spec):
     wide_multiply_port_cycles: Cycles  # the issue port stays busy this much longer after IMAD.WIDE
     fp32_on_alu: bool  # FP32 operations may also use the integer pipe
     membar_cycles: Cycles
+    dependence: DependenceSpec
     units: dict[str, UnitSpec]
     tensor: TensorSpec
     rf: RegisterFileSpec
@@ -228,6 +251,21 @@ class GpuSpec(_Spec):
                 f"limits.shared_bytes must be at most memory.l1_bytes = {self.memory.l1_bytes} (one array holds both), "
                 f"not {self.limits.shared_bytes}"
             )
+        if self.limits.shared_bytes_per_block > self.limits.shared_bytes:
+            raise ValueError(
+                f"limits.shared_bytes_per_block must be at most limits.shared_bytes = {self.limits.shared_bytes}, "
+                f"not {self.limits.shared_bytes_per_block}"
+            )
+        if self.limits.warps > WARPS_PER_SUB_CORE * self.core.sub_cores:
+            raise ValueError(
+                f"limits.warps must be at most {WARPS_PER_SUB_CORE * self.core.sub_cores} with core.sub_cores = "
+                f"{self.core.sub_cores} ({WARPS_PER_SUB_CORE} warps each), not {self.limits.warps}"
+            )
+        if self.memory.l1_bytes % (LINE_BYTES * self.memory.l1_ways):
+            raise ValueError(
+                f"memory.l1_bytes must be a multiple of {LINE_BYTES * self.memory.l1_ways} ({LINE_BYTES}-byte lines in "
+                f"memory.l1_ways = {self.memory.l1_ways}), not {self.memory.l1_bytes}"
+            )
         return self
 
 
@@ -244,11 +282,19 @@ def load_gpu(name_or_path: str | Path, overrides: dict[str, Any] | None = None) 
         overrides: dotted field to value, e.g. `{"core.rf.read_ports": 2, "sm_count": 1}`.
 
     Raises:
-        GpuSpecError: unknown name, malformed TOML, unknown field, or a value outside its legal range.
+        GpuSpecError: unknown name, malformed TOML, unknown field, a value outside its legal range, or an override that
+            has no effect on this GPU.
     """
     tree, source = _read(name_or_path, ())
-    for field, value in (overrides or {}).items():
-        _override(tree, field, value)
+    spec = _checked(tree, source)
+    if not overrides:
+        return spec
+    tree = spec.model_dump()
+    override(tree, overrides)
+    return _checked(tree, source)
+
+
+def _checked(tree: dict[str, Any], source: str) -> GpuSpec:
     try:
         return GpuSpec.model_validate(tree)
     except ValidationError as error:
@@ -285,24 +331,13 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _override(tree: dict[str, Any], field: str, value: Any) -> None:
-    *parents, leaf = field.split(".")
-    node = tree
-    for depth, parent in enumerate(parents):
-        if not isinstance(node.get(parent), dict):
-            where = ".".join(parents[:depth]) or "the GPU"
-            raise GpuSpecError(f"override {field!r}: {where} has no table {parent!r}; it has {', '.join(sorted(node))}")
-        node = node[parent]
-    if leaf not in node:
-        raise GpuSpecError(f"override {field!r}: no field {leaf!r} there; fields: {', '.join(sorted(node))}")
-    node[leaf] = value
-
-
 def _explain(source: str, error: ValidationError) -> str:
-    """One line per wrong field: what, where, got, expected."""
-    lines = []
+    """One sentence per wrong field: what, where, got, expected."""
+    wrong: dict[str, tuple[list[str], object]] = {}
     for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"]) or "the GPU"
+        parts = [str(part) for part in problem["loc"] if not str(part).startswith(_UNION_MEMBERS)]
         got = problem["input"] if not isinstance(problem["input"], (dict, BaseModel)) else "a table"
-        lines.append(f"{source}: {field}: {problem['msg']}, not {got!r}")
-    return "; ".join(lines)
+        wrong.setdefault(".".join(parts) or "the GPU", ([], got))[0].append(problem["msg"])
+    return "; ".join(
+        f"{source}: {field}: {', or '.join(expected)}, not {got!r}" for field, (expected, got) in wrong.items()
+    )

@@ -33,6 +33,10 @@ app = typer.Typer(cls=_FriendlyGroup, no_args_is_help=True, add_completion=False
 app.add_typer(rtl_app, name="rtl")
 
 GpuOption = Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the GPU; `warptree gpus NAME` lists them."),
+]
 ReportOption = Annotated[Path, typer.Option("--report", help="Folder for the report, tables and timeline.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
 KernelOption = Annotated[str | None, typer.Option(help="Save only kernels of this name, or pattern such as 'add*'.")]
@@ -50,13 +54,16 @@ def options(
 
 @app.command()
 def demo(
-    report: ReportOption = Path("warptree-out"), gpu: GpuOption = "rtx_a6000", json_line: JsonOption = False
+    report: ReportOption = Path("warptree-out"),
+    gpu: GpuOption = "rtx_a6000",
+    settings: SetOption = None,
+    json_line: JsonOption = False,
 ) -> None:
     """The whole idea on one kernel: flash attention to machine code, results, cycles, MX dots, RTL and a report."""
     from sim.console import Console
     from sim.demo import run_demo
 
-    summary = run_demo(gpu, report, Console())
+    summary = run_demo(gpu, report, Console(), settings or [])
     if json_line:
         typer.echo(json.dumps(summary))
     if summary["rtl_mismatches"]:
@@ -68,6 +75,7 @@ def run(
     context: typer.Context,
     script: Annotated[Path, typer.Argument(help="A Triton script, unmodified; what follows it are its arguments.")],
     gpu: GpuOption = "rtx_a6000",
+    settings: SetOption = None,
     report: ReportOption = Path("warptree-out"),
     save_launches: Annotated[Path | None, typer.Option(help="Save launches and their outputs here.")] = None,
     kernel: KernelOption = None,
@@ -84,7 +92,9 @@ def run(
     from sim.run import run_and_report
 
     save = SaveLaunches(save_launches, kernel, limit) if save_launches else None
-    summary = run_and_report(script, context.args, gpu, report, Console(), save=save, check=check)
+    summary = run_and_report(
+        script, context.args, gpu, report, Console(), settings=settings or [], save=save, check=check
+    )
     if json_line:
         typer.echo(json.dumps(summary))
     raise typer.Exit(summary["status"] or int(bool(summary["findings"])))
@@ -112,6 +122,7 @@ def capture(
 def replay(
     paths: Annotated[list[Path], typer.Argument(help="Launch files, or folders of them.")],
     gpu: Annotated[str | None, typer.Option(help="A name from `warptree gpus`, or a TOML file.")] = None,
+    settings: SetOption = None,
     time: Annotated[bool, typer.Option("--time", help="Time the launches too.")] = False,
     max_bytes: MaxBytesOption = 8 << 30,
     max_instructions: Annotated[int | None, typer.Option(min=1, help="Give a launch up after so many.")] = None,
@@ -123,7 +134,9 @@ def replay(
 
     differing = 0
     for path in launch_files(paths):
-        result = replay_one(path, gpu, timing=time, max_bytes=max_bytes, max_instructions=max_instructions)
+        result = replay_one(
+            path, gpu, settings or [], timing=time, max_bytes=max_bytes, max_instructions=max_instructions
+        )
         differing += bool(result.differences)
         typer.echo(json.dumps(result.as_dict()) if json_lines else "\n".join(describe(result)))
     raise typer.Exit(1 if differing else 0)
@@ -246,13 +259,19 @@ def opcodes(
 
 
 @app.command()
-def gpus() -> None:
-    """List the virtual GPUs."""
-    from hw.gpu_spec import gpu_names, load_gpu
+def gpus(
+    name: Annotated[str | None, typer.Argument(help="A GPU, or a TOML file; the list when absent.")] = None,
+    settings: SetOption = None,
+    json_line: JsonOption = False,
+) -> None:
+    """List the virtual GPUs, or every field of one as `--set` takes it."""
+    from sim.gpus import as_dict, describe
 
-    for name in gpu_names():
-        gpu = load_gpu(name)
-        typer.echo(f"{name:<16} {gpu.product}, sm_{gpu.arch}, {gpu.sm_count} SMs, {gpu.core_clock_mhz} MHz")
+    if json_line and name:
+        typer.echo(json.dumps(as_dict(name, settings or [])))
+        return
+    for line in describe(name, settings or []):
+        typer.echo(line)
 
 
 def main() -> None:

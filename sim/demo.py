@@ -3,11 +3,14 @@
 script -> machine code -> results and cycles -> dot products -> MX datapath -> RTL -> report
 """
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hw.gpu_settings import parse_settings
 from hw.gpu_spec import GpuSpec, load_gpu
 from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8
 from rtl import tools
@@ -17,6 +20,7 @@ from sim.accuracy import FormatAccuracy, evaluate_format
 from sim.console import Console, plural
 from sim.dots import Dots
 from sim.errors import SimError
+from sim.gpus import options_of
 from sim.mac_run import mac_vectors
 from sim.output import make_folder, write_outputs
 from sim.provenance import Number, Origin, configuration_hash
@@ -30,13 +34,13 @@ VECTORS_PER_FORMAT = 4096
 SHAPE = (1, 2, 256, 64)  # batch, heads, sequence, features of a head
 
 
-def run_demo(gpu_name: str, folder: Path, console: Console) -> dict[str, Any]:
+def run_demo(gpu_name: str, folder: Path, console: Console, settings: Sequence[str] = ()) -> dict[str, Any]:
     """Run every stage and return the summary that `--json` prints.
 
     Raises:
         SimError, GpuError, ToolError, GpuSpecError: what a user can mend; see the message.
     """
-    gpu = load_gpu(gpu_name)
+    gpu = load_gpu(gpu_name, parse_settings(settings))
     tools.require("cocotb")
     make_folder(folder)
     console.line(f"flash_attention.py on a virtual {gpu.product}")
@@ -46,7 +50,7 @@ def run_demo(gpu_name: str, folder: Path, console: Console) -> dict[str, Any]:
     cosim = check_rtl(dots, console)
     run = RunResult(
         title="flash_attention.py",
-        command="./warptree demo",
+        command=shlex.join(["./warptree", "demo", "--gpu", gpu_name, *options_of(settings)]),
         gpu=gpu,
         launches=tuple(recording.launches),
         accuracy=accuracy,

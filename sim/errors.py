@@ -14,7 +14,7 @@ _BASES = (
     ("sim.errors", "SimError"),
     ("gpu_model.errors", "GpuError"),
     ("rtl.tools", "ToolError"),
-    ("hw.gpu_spec", "GpuSpecError"),
+    ("hw.gpu_settings", "GpuSpecError"),
 )
 
 

@@ -11,7 +11,8 @@ import torch
 from gpu_model import VirtualGPU
 from gpu_model.launch import Segment
 from gpu_model.launch_file import SUFFIX, StoredLaunch, read_launch
-from hw.gpu_spec import GpuSpec, gpu_names, load_gpu
+from hw.gpu_settings import parse_settings
+from hw.gpu_spec import gpu_names, load_gpu
 from sim.errors import SimError
 
 
@@ -101,24 +102,31 @@ def launch_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def replay(
-    path: Path, gpu_name: str | None, *, timing: bool, max_bytes: int, max_instructions: int | None = None
+    path: Path,
+    gpu_name: str | None,
+    settings: Sequence[str] = (),
+    *,
+    timing: bool,
+    max_bytes: int,
+    max_instructions: int | None = None,
 ) -> Replay:
     """Run a launch file on a virtual GPU.
 
     Args:
         path: the file.
         gpu_name: None for the GPU of the recording, or the first of its architecture.
+        settings: fields of the GPU to change, each `FIELD=VALUE`.
         timing: time it too.
         max_bytes: most memory that the file may hold.
         max_instructions: warp-instructions after which it is given up.
 
     Raises:
         GpuError: a file that cannot be read, or a launch that goes wrong.
-        GpuSpecError: no such GPU.
+        GpuSpecError: no such GPU, or a setting that it cannot have.
         SimError: no GPU of the launch's architecture.
     """
     stored = read_launch(path, max_bytes=max_bytes)
-    spec = load_gpu(gpu_name) if gpu_name else _gpu_of(stored)
+    spec = load_gpu(gpu_name or _gpu_of(stored), parse_settings(settings))
     gpu, launch = VirtualGPU(spec, timing=timing, max_instructions=max_instructions), stored.launch()
     record = gpu.run(launch)
     compared = [
@@ -143,13 +151,13 @@ def replay(
     )
 
 
-def _gpu_of(stored: StoredLaunch) -> GpuSpec:
+def _gpu_of(stored: StoredLaunch) -> str:
     arch = stored.resources.arch
     specs = [load_gpu(name) for name in gpu_names()]
     fitting = [spec for spec in specs if spec.arch == arch]
     if not fitting:
         raise SimError(f"launch file {stored.path}: no GPU of sm_{arch} is known; give one as a TOML file with --gpu")
-    return next((spec for spec in fitting if stored.origin and spec.name == stored.origin.gpu), fitting[0])
+    return next((spec for spec in fitting if stored.origin and spec.name == stored.origin.gpu), fitting[0]).name
 
 
 def _differences(compared: Sequence[tuple[Segment, np.ndarray, np.ndarray]]) -> Iterator[Difference]:

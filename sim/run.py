@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_model.launch_file import Origin
+from hw.gpu_settings import parse_settings
 from hw.gpu_spec import load_gpu
 from sim.accuracy import evaluate_format
 from sim.capture import SaveLaunches, tell_saved
@@ -13,6 +14,7 @@ from sim.console import Console, plural
 from sim.demo import DESIGN, FORMATS
 from sim.errors import ScriptError
 from sim.findings import findings_table
+from sim.gpus import options_of
 from sim.output import make_folder, write_outputs
 from sim.provenance import configuration_hash
 from sim.record import record
@@ -22,19 +24,20 @@ from sim.script import run_script
 
 def run_and_report(
     script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console,
-    *, save: SaveLaunches | None = None, check: bool = False,
+    *, settings: Sequence[str] = (), save: SaveLaunches | None = None, check: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Run `script`, write its report, and return a summary with the script's exit status as `status`.
 
-    With `save`, launches are saved to files with their outputs. With `check`, launches are checked
-    (`gpu_model.check`); what is found is shown, and listed in the summary as `findings`.
+    `settings` are fields of the GPU to change, each `FIELD=VALUE`. With `save`, launches are saved to files with
+    their outputs. With `check`, launches are checked (`gpu_model.check`); what is found is
+    shown, and listed in the summary as `findings`.
 
     Raises:
         ScriptError: no such script, or one that launched nothing.
         GpuError, GpuSpecError, SimError: what a user can mend; see the message.
         Exception: whatever the script lets escape.
     """
-    gpu = load_gpu(gpu_name)
+    gpu = load_gpu(gpu_name, parse_settings(settings))
     make_folder(folder)
     recorder = save.recorder(Origin(kind="simulated", gpu=gpu.name)) if save else None
     with console.stage("run", live=False) as stage:
@@ -46,7 +49,7 @@ def run_and_report(
         tell_saved(console, recorder, save.folder)
     if not recording.launches:
         raise ScriptError(f"{script} ended with status {status} without launching a Triton kernel: nothing to report")
-    dots, options = tuple(recording.dots), ["--check"] if check else []
+    dots, options = tuple(recording.dots), [*options_of(settings), *(["--check"] if check else [])]
     findings = tuple(recording.found.values())
     run = RunResult(
         title=script.name,

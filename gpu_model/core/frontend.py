@@ -7,8 +7,9 @@ the stage goes on fetching the wrong path until the branch issues.
 
 from numba import njit
 
+from gpu_model.core.policy import CGGTY, LRR, in_turn
 from gpu_model.core.stalls import StallReason
-from gpu_model.core.state import BUFFER, INSTRUCTION_READ, NEVER
+from gpu_model.core.state import BUFFER, INSTRUCTION_READ, LOCALS, NEVER
 
 FETCH_TO_ISSUE = 2
 _FETCH = int(StallReason.INSTRUCTION_FETCH)
@@ -30,9 +31,9 @@ def fetch(sm, sub, index, entries, instructions, cycle, config):
     if chosen < 0 or sub.fetch_at[chosen] > cycle or not has_room(sub, chosen, config):
         chosen = -1
         soon = NEVER
-        for i in range(sub.warps):
-            local = sub.order[i]
-            if has_room(sub, local, config):
+        for i in range(LOCALS if config.policy == LRR else sub.warps):
+            local = sub.order[i] if config.policy == CGGTY else in_turn(sub, i, config)
+            if local >= 0 and has_room(sub, local, config):
                 if sub.fetch_at[local] <= cycle:
                     chosen = local
                     break

@@ -10,17 +10,20 @@ from numba import njit
 from gpu_model.core.events import BARRIER_OPEN, GROUP_DONE, RELEASE, push, warp_data
 from gpu_model.core.memory_unit import enqueue
 from gpu_model.core.opcodes import Action, Path, Pipe
+from gpu_model.core.policy import CGGTY, GTO, in_turn
 from gpu_model.core.registers import allocate, book_writes, variable_read
+from gpu_model.core.scoreboard import expect, read_at, registers_ready
 from gpu_model.core.stalls import StallReason
 from gpu_model.core.state import (
     BUFFER,
     COUNTERS,
     ERROR_GROUPS,
     GROUPS,
+    LOCALS,
     NEVER,
 )
 
-_FIXED, _MEMORY = int(Path.FIXED), int(Path.MEMORY)
+_FIXED, _VARIABLE, _MEMORY = int(Path.FIXED), int(Path.VARIABLE), int(Path.MEMORY)
 _FP64 = int(Pipe.FP64)
 _BARRIER_WAIT, _BARRIER_ARRIVE = int(Action.BARRIER_WAIT), int(Action.BARRIER_ARRIVE)
 _LDGDEPBAR, _LDGSTS, _MEMBAR = int(Action.LDGDEPBAR), int(Action.LDGSTS), int(Action.MEMBAR)
@@ -121,6 +124,11 @@ def is_candidate(sm, sub, local, table, cycle, config, stalled):
         if reason >= 0:
             hold(sub, local, cycle, reason, NEVER, stalled)
             return False
+    if config.scoreboard:
+        ready, reason = registers_ready(sub, local, op, config)
+        if ready > cycle:
+            hold(sub, local, cycle, reason, ready, stalled)
+            return False
     if op.path == _MEMORY:
         if sub.queue_count >= config.queue_entries:
             hold(sub, local, cycle, _QUEUE, NEVER, stalled)
@@ -142,6 +150,8 @@ def is_candidate(sm, sub, local, table, cycle, config, stalled):
 @njit(cache=True, nogil=True)
 def select(sm, sub, table, cycle, config, stalled):
     """The warp to issue: the last one while it can, else the youngest that can; -1 if none."""
+    if config.policy != CGGTY:
+        return _select_otherwise(sm, sub, table, cycle, config, stalled)
     last = sub.last
     if last >= 0 and sub.not_before[last] <= cycle and is_candidate(sm, sub, last, table, cycle, config, stalled):
         return last
@@ -152,6 +162,24 @@ def select(sm, sub, table, cycle, config, stalled):
         if local == last or sub.not_before[local] > cycle:
             continue
         if is_candidate(sm, sub, local, table, cycle, config, stalled):
+            return local
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _select_otherwise(sm, sub, table, cycle, config, stalled):
+    """The warp to issue by the two policies GPUs are often modelled with; the last one first if greedy."""
+    last = sub.last if config.policy == GTO else -1
+    if last >= 0 and sub.not_before[last] <= cycle and is_candidate(sm, sub, last, table, cycle, config, stalled):
+        return last
+    for i in range(LOCALS):
+        if sub.hold_until > cycle:
+            return -1
+        local = in_turn(sub, i, config)
+        if local < 0 or local == last or sub.not_before[local] > cycle:
+            continue
+        if is_candidate(sm, sub, local, table, cycle, config, stalled):
+            sub.turn = local
             return local
     return -1
 
@@ -196,7 +224,10 @@ def _take_pipe(sm, sub, op, cycle):
 
 @njit(cache=True, nogil=True)
 def _issue_fixed(sm, sub, index, local, op, control, cycle, config):
-    """Control, Allocate, three reads, the unit; what waits for counters sees the Allocate stalls."""
+    """Control, Allocate, three reads, the unit; what waits for counters sees the Allocate stalls.
+
+    Returns the cycle at which a consumer of the results may issue.
+    """
     entered = max(control + 1, sub.allocate_free)
     left = allocate(sub, op, local, entered, config)
     sub.control_free = entered
@@ -207,10 +238,12 @@ def _issue_fixed(sm, sub, index, local, op, control, cycle, config):
     if op.action != _LDGDEPBAR:
         _release(sm, sub, index, local, op.write_counter, left - 2 + op.latency)
     _release(sm, sub, index, local, op.read_counter, left + op.window + 1)
+    return left - 2 + op.latency
 
 
 @njit(cache=True, nogil=True)
-def _issue_variable(sm, sub, index, local, op, control, cycle, config):
+def _issue_variable(sm, sub, index, local, op, row, control, cycle, config):
+    """Control, a read as soon as ports are free, the unit; returns when a consumer of the results may issue."""
     sub.control_free = control + 1
     read = variable_read(sub, control + 1, config) if op.reads else control + 1
     _take_pipe(sm, sub, op, cycle)
@@ -218,6 +251,9 @@ def _issue_variable(sm, sub, index, local, op, control, cycle, config):
     _release(sm, sub, index, local, op.write_counter, cycle + op.latency + delay)
     # Sources are read three cycles before the unit is done (the simulator released with the paper).
     _release(sm, sub, index, local, op.read_counter, cycle + op.latency - 3 + delay)
+    if config.scoreboard:
+        read_at(sm, sub, index, local, sub.generation[local], row, cycle + op.latency - 3 + delay)
+    return cycle + op.latency + delay
 
 
 @njit(cache=True, nogil=True)
@@ -277,7 +313,9 @@ def check_registers(sub, index, local, op, cycle, account_, warp):
                 hazard.row = sub.row[local]
                 hazard.register = register
             found += 1
-    done = NEVER - 1 if op.path == _MEMORY else cycle + op.latency
+    # What waited for a variable-latency unit finds the result written back; so does the memory unit.
+    early = 1 if op.path == _VARIABLE else 0
+    done = NEVER - 1 if op.path == _MEMORY else cycle + op.latency - early
     for i in range(op.writes):
         ready[op.write_register + i] = done
     return found
@@ -296,11 +334,14 @@ def issue(sm, sub, index, local, table, entries, account_, cycle, config):
     sub.issue_reason = _PORTS if control > cycle + 1 else _PORT
     _count_up(sub, local, op, control + 1)
     if op.path == _FIXED:
-        _issue_fixed(sm, sub, index, local, op, control, cycle, config)
+        result_at = _issue_fixed(sm, sub, index, local, op, control, cycle, config)
     elif op.path == _MEMORY:
+        result_at = NEVER
         _issue_memory(sm, sub, local, op, row, entries[at].access, control)
     else:
-        _issue_variable(sm, sub, index, local, op, control, cycle, config)
+        result_at = _issue_variable(sm, sub, index, local, op, row, control, cycle, config)
+    if config.scoreboard:
+        expect(sub, local, op, result_at)
     _log(sm, sub, index, local, control, cycle, account_)
     if config.check_hazards:
         sm.hazards += check_registers(sub, index, local, op, cycle, account_, sub.warp[local])

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from gpu_model.core.dependences import lower_dependences
 from gpu_model.core.distances import latency
 from gpu_model.core.opcodes import (
     L1_BYPASS_OPCODES,
@@ -24,6 +25,7 @@ from gpu_model.program import NO_COUNTER, ZERO_REGISTER, Operand, Program
 from hw.gpu_spec import GpuSpec, MemoryClassSpec
 
 MAX_READS = 16
+MAX_RANGES = 12
 QUEUE_DELAY = 2  # issue to the first memory-unit stage: Control and the queue
 WAR_FROM_START, WAR_FROM_ACCEPT, WAR_FROM_RETURN = range(3)
 
@@ -66,6 +68,13 @@ LOWERED = np.dtype(
         ("occupancy", "i4"),  # acceptance interval when fully coalesced and free of conflicts
         ("wavefronts", "i4"),  # shared-memory wavefronts when free of conflicts
         ("wait_reason", "i2"),  # StallReason of a warp waiting for this instruction's counters
+        ("uses", "i2"),  # scoreboard: ranges of registers read
+        ("use_first", "i2", (MAX_RANGES,)),
+        ("use_count", "i2", (MAX_RANGES,)),
+        ("use_extra", "i2", (MAX_RANGES,)),  # cycles by which results of fixed latency arrive later there
+        ("makes", "i2"),  # scoreboard: ranges of registers written
+        ("make_first", "i2", (MAX_RANGES,)),
+        ("make_count", "i2", (MAX_RANGES,)),
     ],
     align=True,
 )
@@ -91,6 +100,8 @@ def lower(program: Program, spec: GpuSpec) -> np.ndarray:
     table = np.zeros(len(program), LOWERED)
     for index, row in enumerate(program.rows):
         _lower_row(table[index], row, spec, program, index)
+        if spec.core.dependence.mechanism == "scoreboard":
+            lower_dependences(table[index], row, spec.arch)
     return table
 
 
@@ -290,7 +301,8 @@ def _lower_registers(out: np.void, row: np.void, spec: GpuSpec) -> None:
     wide = max((sum(1 for source in sources if source[1] == s) for s in range(3)), default=0) >= 4
     in_bank = max((sum(1 for source in sources if source[0] % 2 == bank) for bank in range(2)), default=0)
     window = spec.core.rf.wide_read_cycles if wide else spec.core.rf.read_cycles
-    out["window"] = max(window, -(-in_bank // spec.core.rf.read_ports))
+    ports = spec.core.rf.read_ports
+    out["window"] = window if ports == "ideal" else max(window, -(-in_bank // ports))
 
 
 def _operand_reads(row: np.void, operand: np.void, slot: int) -> list[tuple[int, int, bool]]:

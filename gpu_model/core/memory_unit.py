@@ -10,6 +10,7 @@ from gpu_model.core.events import RELEASE, RETURN, push, warp_data
 from gpu_model.core.lower import WAR_FROM_ACCEPT, WAR_FROM_START
 from gpu_model.core.opcodes import Action, Space
 from gpu_model.core.registers import ports_taken, take_port
+from gpu_model.core.scoreboard import read_at
 from gpu_model.core.stalls import StallReason
 from gpu_model.core.state import (
     CONSTANT_READ,
@@ -77,6 +78,9 @@ def start_read(sm, sub, sub_index, table, cycle, config):
     if op.war_from == WAR_FROM_START and op.read_counter >= 0:
         data = warp_data(sub_index, sub.queue_local[entry], sub.queue_generation[entry], op.read_counter)
         push(sm, cycle + op.war, RELEASE, data)
+    if config.scoreboard and op.war_from == WAR_FROM_START:
+        local, generation = sub.queue_local[entry], sub.queue_generation[entry]
+        read_at(sm, sub, sub_index, local, generation, sub.queue_row[entry], cycle + op.war)
 
 
 @njit(cache=True, nogil=True)
@@ -126,6 +130,8 @@ def _perform(sm, sub, index, entry, op, memory, cycle, config):
         for counter in (op.read_counter, op.write_counter):
             if counter >= 0:
                 push(sm, cycle + op.war, RELEASE, warp_data(index, local, generation, counter))
+        if config.scoreboard:
+            read_at(sm, sub, index, local, generation, sub.queue_row[entry], cycle + op.war)
     request = _new_request(sm, sub, index, entry) if op.loads else -1
     occupancy, extra, late, first = config.accept_interval, 0, cycle, sm.message_count
     if sub.queue_access[entry] >= 0:

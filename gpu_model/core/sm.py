@@ -19,8 +19,10 @@ from gpu_model.core.events import (
 )
 from gpu_model.core.frontend import fetch
 from gpu_model.core.issue import hold_all, issue, open_if_complete, select
+from gpu_model.core.lower import WAR_FROM_RETURN
 from gpu_model.core.memory_unit import accept, next_accept, next_start, start_read
 from gpu_model.core.registers import write_port_busy
+from gpu_model.core.scoreboard import clear, read_at, reads_done, results_written
 from gpu_model.core.stalls import StallReason
 from gpu_model.core.state import COUNTERS, GROUPS, LOCALS, NEVER
 
@@ -79,8 +81,12 @@ def write_back(sm, subs, table, request, cycle, config, account_):
             account_.ready[index * LOCALS + local, op.write_register + i] = cycle - 1
     if op.write_counter >= 0:
         release(sub, local, op.write_counter, cycle)
-    if op.war_from == 2 and op.read_counter >= 0:
+    if op.war_from == WAR_FROM_RETURN and op.read_counter >= 0:
         release(sub, local, op.read_counter, cycle)
+    if config.scoreboard:
+        results_written(sub, local, op, cycle)
+        if op.war_from == WAR_FROM_RETURN:
+            read_at(sm, sub, index, local, sub.generation[local], sm.request_row[request], cycle)
     group = sm.request_group[request]
     if group >= 0:
         sub.group_open[local, group] -= 1
@@ -112,7 +118,9 @@ def handle_event(sm, subs, table, key, config, account_):
     else:
         sub, local = subs[data >> 14], (data >> 10) & 15
         if (sub.generation[local] & 15) == (data >> 6) & 15:
-            if kind == RELEASE:
+            if kind == RELEASE and data & 63 >= COUNTERS:
+                reads_done(sub, local, table, (data & 63) - COUNTERS, cycle)
+            elif kind == RELEASE:
                 release(sub, local, data & 63, cycle)
             else:
                 complete_groups(sub, local, cycle)
@@ -211,12 +219,12 @@ def launch_block(sm, subs, slot, block, pool_blocks, pool_warps, entries, sm_ind
         record = pool_warps[warp]
         record.sm, record.sub_core, record.slot = sm_index, index, identity
         record.start_cycle = cycle
-        _launch_warp(sm, subs[index], local, warp, slot, record, entries, cycle)
+        _launch_warp(sm, subs[index], local, warp, slot, record, entries, cycle, config)
     sm.next = min(sm.next, cycle)
 
 
 @njit(cache=True, nogil=True)
-def _launch_warp(sm, sub, local, warp, slot, record, entries, cycle):
+def _launch_warp(sm, sub, local, warp, slot, record, entries, cycle, config):
     sm.age += 1
     sub.warp[local], sub.block[local], sub.age[local] = warp, slot, sm.age
     sub.generation[local] += 1
@@ -228,6 +236,8 @@ def _launch_warp(sm, sub, local, warp, slot, record, entries, cycle):
     sub.group[local], sub.group_head[local] = 0, 0
     for counter in range(COUNTERS):
         sub.count[local, counter] = 0
+    if config.scoreboard:
+        clear(sub, local)
     for group in range(GROUPS):
         sub.group_open[local, group] = 0
     for i in range(sub.warps, 0, -1):

@@ -21,6 +21,7 @@ class StallReason(IntEnum):
     MEMORY_BARRIER = 12  # MEMBAR
     INSTRUCTION_FETCH = 13  # its instruction buffer is empty
     CONSTANT_MISS = 14  # a constant operand missed L0-FL, for this warp or for the one that holds the slot
+    REGISTER = 15  # scoreboard: a register has yet to be computed at fixed latency, or to be read
 
 
 REASONS = len(StallReason)

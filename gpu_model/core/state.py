@@ -19,6 +19,11 @@ QUEUE = 16
 REQUESTS = 128
 READ_RING = 64  # cycles ahead for which read ports can be booked
 WRITE_RING = 128
+IDEAL_PORTS = 32  # more than one instruction a cycle can use
+POLICIES = ("cggty", "gto", "lrr")
+DEPENDENCES = 524  # registers of a warp that a scoreboard covers: R, UR, P, UP without their constant ones
+READERS = 58  # variable-latency instructions of a warp that have yet to read their sources, at most
+UNLIMITED = 1 << 15
 BLOCK_SLOTS = 32
 HEAP = 4096
 NEVER = 1 << 60
@@ -33,6 +38,7 @@ _CONFIG_FIELDS = (
     "l2_sets l2_ways l2_slices l2_cycles l2_sector_ticks dram_channels dram_cycles dram_sector_ticks "
     "dram_turnaround_ticks",
     "block_launch_cycles log_bound check_hazards",
+    "policy scoreboard consumers",
 )
 CONFIG = np.dtype([(name, "i8") for line in _CONFIG_FIELDS for name in line.split()])
 
@@ -99,6 +105,12 @@ SUB = np.dtype(
         ("group_head", "i8", (LOCALS,)),  # oldest group not complete
         ("group_open", "i8", (LOCALS, GROUPS)),  # its instructions in flight
         ("group_counter", "i8", (LOCALS, GROUPS)),  # counter to release, once closed
+        ("turn", "i8"),  # local that round robin looks at last
+        # Per-warp columns of a scoreboard.
+        ("result_at", "i8", (LOCALS, DEPENDENCES)),  # first issue of a consumer; NEVER = not known yet
+        ("result_reason", "i1", (LOCALS, DEPENDENCES)),  # StallReason of one that waits
+        ("readers", "i2", (LOCALS, DEPENDENCES)),
+        ("reader_row", "i4", (LOCALS, READERS)),  # rows of those under way, or -1
     ],
     align=True,
 )
@@ -229,7 +241,7 @@ class Account(NamedTuple):
     ready: np.ndarray  # int64[64, 256] register ready cycles, or [0, 0] when hazards are not checked
 
 
-ERROR_HEAP, ERROR_GROUPS, ERROR_MESSAGES = 1, 2, 3
+ERROR_HEAP, ERROR_GROUPS, ERROR_MESSAGES, ERROR_READERS = 1, 2, 3, 4
 
 
 def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_hazards: bool) -> np.ndarray:
@@ -239,7 +251,7 @@ def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_ha
     values = {
         "sub_cores": core.sub_cores,
         "buffer": core.instruction_buffer,
-        "read_ports": core.rf.read_ports,
+        "read_ports": IDEAL_PORTS if core.rf.read_ports == "ideal" else core.rf.read_ports,
         "write_ports": core.rf.write_ports,
         "reuse_cache": core.rf.reuse_cache,
         "barrier_cycles": core.barrier_cycles,
@@ -280,6 +292,9 @@ def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_ha
         "block_launch_cycles": spec.block_launch_cycles,
         "log_bound": log_bound,
         "check_hazards": check_hazards,
+        "policy": POLICIES.index(core.issue_policy),
+        "scoreboard": core.dependence.mechanism == "scoreboard",
+        "consumers": UNLIMITED if core.dependence.consumers == "unlimited" else core.dependence.consumers,
     }
     config = np.zeros(1, CONFIG)
     for name, value in values.items():

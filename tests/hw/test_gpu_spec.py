@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from hw.gpu_settings import flatten, parse_settings, setting_text
 from hw.gpu_spec import GPU_DIRECTORY, GpuSpecError, gpu_names, load_gpu
 
 
@@ -81,9 +82,23 @@ def test_a_spec_is_frozen():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"core.rf.read_port": 2}, "no field 'read_port' there; fields: .*read_ports"),
-        ({"rf.read_ports": 2}, "the GPU has no table 'rf'; it has .*core"),
-        ({"core.rf.read_ports": 0}, "core.rf.read_ports: .*greater than or equal to 1, not 0"),
+        ({"core.rf.read_port": 2}, "no field 'core.rf.read_port'; nearest: core.rf.read_ports,"),
+        ({"rf.read_ports": 2}, "no field 'rf.read_ports'; nearest: core.rf.read_ports,"),
+        ({"core.rf.read_ports.x": 2}, "no field 'core.rf.read_ports.x'; nearest: "),
+        ({"core.rf": 2}, "core.rf is a table, not a field; set one of core.rf.banks, core.rf.read_ports"),
+        ({"core.rf.read_ports": 0}, "core.rf.read_ports: .*greater than or equal to 1, or .*'ideal', not 0"),
+        ({"core.rf.read_ports": True}, "core.rf.read_ports: .*valid integer, or Input should be 'ideal', not True"),
+        ({"core.rf.read_ports": "many"}, "core.rf.read_ports: .*integer, or Input should be 'ideal', not 'many'"),
+        ({"core.rf.reuse_cache": 1}, "core.rf.reuse_cache: .*valid boolean, not 1"),
+        ({"core.issue_policy": "fifo"}, "core.issue_policy: .*'cggty', 'gto' or 'lrr', not 'fifo'"),
+        ({"core.dependence.consumers": 3}, "consumers = 3 has no effect with core.dependence.mechanism = control_bits"),
+        (
+            {"core.icache.perfect": True, "core.icache.prefetch_lines": 4},
+            "prefetch_lines = 4 has no effect with core.icache.perfect = true",
+        ),
+        ({"core.sub_cores": 2}, "limits.warps must be at most 32 with core.sub_cores = 2 .*, not 48"),
+        ({"memory.l1_bytes": 131_000}, "memory.l1_bytes must be a multiple of 8192 .*, not 131000"),
+        ({"limits.shared_bytes": 65_536}, "shared_bytes_per_block must be at most limits.shared_bytes = 65536"),
         ({"core.icache.prefetch_lines": "many"}, "core.icache.prefetch_lines: .*integer.*, not 'many'"),
         ({"limits.shared_bytes": 200_000}, "limits.shared_bytes must be at most memory.l1_bytes = 131072"),
         ({"core.units": {}}, "units must have exactly the entries fp32, alu"),
@@ -92,6 +107,40 @@ def test_a_spec_is_frozen():
 def test_a_wrong_override_names_field_value_and_range(overrides, message):
     with pytest.raises(GpuSpecError, match=message):
         load_gpu("rtx_a6000", overrides)
+
+
+def test_settings_are_toml_and_words():
+    texts = ["core.rf.read_ports=2", "core.rf.reuse_cache = false", "core.issue_policy=gto", 'name="mine"',
+             "memory.dram_cycles=1_000", "core.memory.classes.lds.stages=[2, 0, 2, 3]",
+             "memory.dram_turnaround_cycles=0.5"]  # fmt: skip
+    overrides = parse_settings(texts)
+    assert list(overrides.values()) == [2, False, "gto", "mine", 1000, [2, 0, 2, 3], 0.5]
+    spec = load_gpu("rtx_a6000", overrides)
+    assert spec.core.memory.classes["lds"].stages == (2, 0, 2, 3)
+    assert (spec.name, spec.core.issue_policy, spec.memory.dram_turnaround_cycles) == ("mine", "gto", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["core.rf.read_ports"], "'core.rf.read_ports' is not FIELD=VALUE"),
+        (["=2"], "'=2' is not FIELD=VALUE"),
+        (["sm_count="], "'sm_count=' is not FIELD=VALUE"),
+        (["sm_count=1", "sm_count=2"], "sm_count is set twice, to 1 and to 2"),
+        (["sm_count=[1"], r"sm_count: '\[1' is no TOML value"),
+        (["sm_count=1\nname='x'"], "is no TOML value"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(texts, message):
+    with pytest.raises(GpuSpecError, match=message):
+        parse_settings(texts)
+
+
+def test_a_field_reads_back_as_it_prints():
+    spec = load_gpu("rtx_a6000")
+    texts = [setting_text(field, value) for field, value in flatten(spec.model_dump()) if field != "product"]
+    assert "core.rf.reuse_cache=true" in texts
+    assert load_gpu("rtx_a6000", parse_settings(texts)) == spec
 
 
 def test_an_unknown_gpu_lists_the_known_ones():

@@ -81,3 +81,30 @@ def test_missing_script(tmp_path: Path) -> None:
     result = runner.invoke(cli.app, ["run", "--report", str(tmp_path), "no/such/script.py"])
     assert result.exit_code == cli.USER_ERROR
     assert "no/such/script.py" in result.stderr
+
+
+def test_gpus_prints_a_gpus_fields_as_set_takes_them() -> None:
+    result = runner.invoke(cli.app, ["gpus", "rtx_a6000", "--set", "core.rf.read_ports=2"])
+    lines = result.stdout.splitlines()
+    assert "core.rf.read_ports=2  (was 1)" in lines
+    assert "core.dependence.mechanism=control_bits" in lines
+    assert "  control bits                 1,968 bit   0.09 % of the register file" in lines
+    read = json.loads(runner.invoke(cli.app, ["gpus", "rtx_a6000", "--json"]).stdout)
+    assert read["gpu"]["core"]["rf"]["read_ports"] == 1
+    assert [area["bits"] for area in read["dependence_areas"]] == [1968, 31_872, 47_808, 111_552]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--set", "core.read_ports=2", "x.py"], "no field 'core.read_ports'; nearest: core.rf.read_ports, "),
+        (["run", "--set", "core.rf.read_ports=99", "x.py"], "core.rf.read_ports: Input should be less than or equal "),
+        (["demo", "--set", "core.rf.read_ports"], "is not FIELD=VALUE"),
+        (["gpus", "--set", "core.rf.read_ports=2"], "--set changes one GPU: name it"),
+        (["gpus", "rtx_a6000", "--set", "core.dependence.consumers=1"], "has no effect with core.dependence.mechanism"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_runs(arguments: list[str], message: str) -> None:
+    result = runner.invoke(cli.app, arguments)
+    assert result.exit_code == cli.USER_ERROR
+    assert message in result.stderr

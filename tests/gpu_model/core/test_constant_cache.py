@@ -16,7 +16,7 @@ def test_a_constant_miss_holds_the_scheduler_for_four_cycles(issued):
     # waits for the hold to end.
     own = "[B------:R-:W-:Y:S15] NOP\nBAR.SYNC 0x0\nNOP\nMOV R4, c[0x0][0x160]\n"
     other = "BAR.SYNC 0x0\nNOP\nNOP\nNOP"
-    cycles = issued(own + other, paths=[[4, 5, 6, 7], [0, 1, 2, 3]], core__sub_cores=1, **COLD).cycle
+    cycles = issued(own + other, paths=[[4, 5, 6, 7], [0, 1, 2, 3]], core__sub_cores=1, limits__warps=16, **COLD).cycle
     miss = cycles[1][2] + 1
     assert cycles[0][1:].tolist() == [miss + 4, miss + 5, miss + 6]
     assert cycles[1][3] == miss + 79

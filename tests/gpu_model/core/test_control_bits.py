@@ -118,7 +118,9 @@ def figure_4(issued, second: str = "NOP", **overrides):
         ["[B------:R-:W-:Y:S15] NOP"] * 2 + ["BAR.SYNC 0x0", "NOP", second] + ["NOP"] * (INSTRUCTIONS - 3)
     )
     whole = range(PROLOGUE + INSTRUCTIONS)
-    record = issued(listing, paths=[whole[PROLOGUE - 1 :]] * 3 + [whole], core__sub_cores=1, **overrides)
+    record = issued(
+        listing, paths=[whole[PROLOGUE - 1 :]] * 3 + [whole], core__sub_cores=1, limits__warps=16, **overrides
+    )
     events = record.order[record.order["row"] >= PROLOGUE]
     edges = np.flatnonzero(np.diff(events["warp"])) + 1
     return [(int(part[0]), len(part)) for part in np.split(events["warp"], edges)], record

@@ -79,7 +79,7 @@ def test_the_reuse_cache_is_per_warp(issued):
     # Two warps on one sub-core: W1's reuse of R2 must not serve W0.
     listing = "FFMA R40, R2.reuse, R4, R6\nFFMA R41, R2, R8, R10\nNOP\nNOP"
     alone = issued(listing)
-    both = issued(listing, warps=2, core__sub_cores=1)
+    both = issued(listing, warps=2, core__sub_cores=1, limits__warps=16)
     assert np.diff(alone.control[0])[1] < np.diff(issued(listing, core__rf__reuse_cache=False).control[0]).max() + 1
     assert both.hazard == ""
 
