@@ -37,6 +37,20 @@ def _double_bits_ir(typing_context: Any, value: Any) -> Any:
     return types.int64(types.float64), codegen
 
 
+def _bits_double_ir(typing_context: Any, value: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
+def _truncate_ir(typing_context: Any, value: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.fptosi(arguments[0], ir.IntType(32))
+
+    return types.int32(types.float64), codegen
+
+
 def _largest_pattern_ir(typing_context: Any, values: Any, row: Any, size: Any) -> Any:
     if not isinstance(size, types.IntegerLiteral):
         return None
@@ -125,6 +139,12 @@ shift_right: Any = intrinsic(_shift_right_ir)
 
 double_bits: Any = intrinsic(_double_bits_ir)
 """Bit pattern of a float64, as int64."""
+
+bits_double: Any = intrinsic(_bits_double_ir)
+"""The float64 of a bit pattern in int64."""
+
+truncate: Any = intrinsic(_truncate_ir)
+"""A float64 below 2**31 toward zero, as int32; undefined for a NaN."""
 
 largest_pattern: Any = intrinsic(prefer_literal=True)(_largest_pattern_ir)
 """Largest pattern without its sign in values[row, :size] of float32[n, size], C order; `size` a constant.

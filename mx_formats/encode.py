@@ -5,7 +5,7 @@ import numpy as np
 from mx_formats.conversion import Overflow, Rounding, check_seed
 from mx_formats.element import ElementFormat
 from mx_formats.general_kernel import encode_values
-from mx_formats.round_code import ROUNDING_NUMBERS, target_of
+from mx_formats.lane_code import lane_rule
 
 
 def encode(
@@ -35,10 +35,10 @@ def encode(
     if values.dtype != np.float32:
         raise ValueError(f"encode: values are {values.dtype}, must be float32; convert explicitly first")
     check_seed(seed)
-    target = target_of(element, overflow)
-    if target.nan < 0 and np.isnan(values).any():
+    rule = lane_rule(element, rounding, overflow)
+    if rule.nan < 0 and np.isnan(values).any():
         raise ValueError(f"encode: values hold NaN, which has no code in {element.name}; remove it first")
     flat = np.ascontiguousarray(values).reshape(-1)
     codes = np.empty(flat.size, element.code_dtype)
-    encode_values(flat, codes, target, ROUNDING_NUMBERS[rounding], np.uint64(seed))
+    encode_values(flat, codes, rule, np.uint64(seed))
     return codes.reshape(values.shape)

@@ -1,34 +1,40 @@
-"""Every conversion there is, element by element: the kernels behind `mx_formats.quantize` where the fast ones end.
+"""Every conversion there is: the kernels behind `mx_formats.quantize` where the fast ones end.
 
 A quotient by a scale that is no power of two is taken in float64. It is within half an ulp of a number that the
 product of at most 11 + 28 significand bits cannot come closer to than that, so no comparison with a representable
 value or a midpoint goes wrong; only the chance in stochastic rounding is that of the rounded quotient.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from mx_formats.bits import float_bits
+from mx_formats.bits import bits_float, float_bits, shift_left
 from mx_formats.block import BlockFormat
-from mx_formats.conversion import Conversion, ScaleRule, Specials
-from mx_formats.element import decode_to_float
-from mx_formats.philox import random_word
-from mx_formats.round_code import NEAREST_EVEN, ROUNDING_NUMBERS, STOCHASTIC, UP, Target, round_code, target_of
-from mx_formats.scale import decode_scale
+from mx_formats.conversion import Conversion, Rounding, ScaleRule, Specials
+from mx_formats.element import ElementFormat, NanCodes, decode_to_float
+from mx_formats.lane_code import LaneRule, draw_chances, lane_code, lane_rule, scratch_of
+from mx_formats.layout import block_number
+from mx_formats.scale import ScaleFormat, decode_scale
 from mx_formats.scale_choice import increment_of, power_of_two_code, rule_for
 
 _u32, _u64, _i64 = np.uint32, np.uint64, np.int64
 _MAGNITUDE, INFINITY_BITS = _u32(0x7FFFFFFF), _u32(0x7F800000)
-_POWER_OF_TWO, _ROUNDED, _LEAST_SQUARES = range(3)
+_TRIED = 8  # scales whose errors are summed side by side
+_DRAWN = 1 << 10  # elements whose random words are drawn together
+_KNOWN_SIZES = (16, 32, 64)
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 class Plan(NamedTuple):
     """A block format and a conversion as numbers.
 
     Attributes:
-        method: how the scale is found, one of the three above.
+        searched: the scale is the best of many.
+        by_exponent: scales are powers of two.
         increment: of `power_of_two_code`.
         emax: of the element.
         max_value: of the element, float64.
@@ -36,16 +42,16 @@ class Plan(NamedTuple):
         largest_scale: code.
         nan_scale: code.
         octave: scale codes to a factor of two.
-        scale_rounding: NEAREST_EVEN or UP, for `_ROUNDED`.
-        scale_target: the scale's `Target`, unused for a power of two.
+        scale_rule: how scales with a mantissa round; unused for powers of two.
         tensor_scale: float64.
-        target: the element's `Target`.
-        rounding: of elements.
+        rule: how elements round and overflow.
+        nearest: the same element, rounded to nearest even; where the scale is searched for.
         seed: uint64.
         elementwise: NaN and infinity stay in their element.
     """
 
-    method: int
+    searched: bool
+    by_exponent: bool
     increment: int
     emax: int
     max_value: float
@@ -53,11 +59,10 @@ class Plan(NamedTuple):
     largest_scale: int
     nan_scale: int
     octave: int
-    scale_rounding: int
-    scale_target: Target
+    scale_rule: LaneRule
     tensor_scale: float
-    target: Target
-    rounding: int
+    rule: LaneRule
+    nearest: LaneRule
     seed: np.uint64
     elementwise: bool
 
@@ -66,23 +71,22 @@ def plan_of(block_format: BlockFormat, conversion: Conversion, tensor_scale: flo
     """The numbers; ValueError for choices that do not go with the format."""
     element, scale = block_format.element, block_format.scale
     rule = rule_for(block_format, conversion)
-    method = _POWER_OF_TWO if scale.is_power_of_two else _ROUNDED
-    if rule is ScaleRule.LEAST_SQUARES:
-        method = _LEAST_SQUARES
+    searched = rule is ScaleRule.LEAST_SQUARES
+    to_scale = Rounding.NEAREST_EVEN if rule is ScaleRule.NEAREST else Rounding.UP
     return Plan(
-        method=method,
-        increment=increment_of(ScaleRule.ROUND_UP if method == _LEAST_SQUARES else rule, element),
+        searched=searched,
+        by_exponent=scale.is_power_of_two,
+        increment=increment_of(ScaleRule.ROUND_UP if searched else rule, element),
         emax=element.emax,
         max_value=element.max_value,
         bias=scale.bias,
         largest_scale=scale.largest,
         nan_scale=scale.nan,
         octave=1 if scale.magnitudes is None else 1 << scale.magnitudes.mantissa_bits,
-        scale_rounding=NEAREST_EVEN if rule is ScaleRule.NEAREST else UP,
-        scale_target=target_of(scale.magnitudes or element),
+        scale_rule=lane_rule(scale.magnitudes or element, to_scale),
         tensor_scale=float(tensor_scale),
-        target=target_of(element, conversion.overflow),
-        rounding=ROUNDING_NUMBERS[conversion.rounding],
+        rule=lane_rule(element, conversion.rounding, conversion.overflow),
+        nearest=lane_rule(element, overflow=conversion.overflow),
         seed=_u64(conversion.seed),
         elementwise=conversion.specials is Specials.ELEMENTS,
     )
@@ -90,123 +94,181 @@ def plan_of(block_format: BlockFormat, conversion: Conversion, tensor_scale: flo
 
 def tables_of(block_format: BlockFormat) -> tuple[np.ndarray, np.ndarray]:
     """float64 values of every scale code and every element code; empty for those wider than 8 and 16 bits."""
-    scale, element = block_format.scale, block_format.element
-    scales, elements = np.empty(0), np.empty(0)
-    if scale.bits <= 8:
-        scales = decode_scale(np.arange(1 << scale.bits, dtype=np.uint8), scale)
-    if element.bits <= 16:
-        elements = decode_to_float(np.arange(1 << element.bits, dtype=np.uint32), element)
-    return scales, elements
+    return _scale_table(block_format.scale), _element_table(block_format.element)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def quantize_blocks(values, codes, scales, plan, scale_table, element_table):
-    """float32[n, size] to codes[n, size] and scales[n]; returns a block with a NaN that has no code, or -1."""
-    size = values.shape[1]
-    for block in range(len(scales)):
-        largest, special = _largest_finite(values[block])
-        if special and not plan.elementwise:
-            scales[block] = plan.nan_scale
-            codes[block] = 0
-            continue
-        code = _scale_code(values[block], largest, plan, scale_table, element_table)
-        scales[block] = code
-        factor = _factor(code, plan, scale_table)
-        for i in range(size):
-            value = values[block, i]
-            if np.isnan(value):
-                if plan.target.nan < 0:
+@functools.cache
+def _scale_table(scale: ScaleFormat) -> np.ndarray:
+    return decode_scale(np.arange(1 << scale.bits, dtype=np.uint8), scale) if scale.bits <= 8 else np.empty(0)
+
+
+@functools.cache
+def _element_table(element: ElementFormat) -> np.ndarray:
+    return (
+        decode_to_float(np.arange(1 << element.bits, dtype=np.uint32), element) if element.bits <= 16 else np.empty(0)
+    )
+
+
+def quantizer(size: int) -> Callable[..., int]:
+    """Kernel(values, codes, scales, first, across, down, plan, scale table, element table) for blocks of `size`.
+
+    float32[n, size] to codes[n, size] and scales[n], all in C order; returns a block with a NaN that has no code, or
+    -1. `first` is the place of the first block among all, counted along the rows of a `Grid` of `across` blocks a row;
+    `down` is `Grid.down_of`.
+    """
+    return _quantizer(size if size in _KNOWN_SIZES else 0)
+
+
+@functools.cache
+def _quantizer(known: int) -> Callable[..., int]:
+    """For blocks of `known` elements, a constant, which keeps them in vector registers; 0 for any size."""
+
+    @njit(**_OPTIONS)
+    def quantize(values, codes, scales, first, across, down, plan, scale_table, element_table):
+        size = known if known > 0 else values.shape[1]
+        together = max(_DRAWN // size, 1) if plan.rule.stochastic else 1
+        firsts, chances = np.empty(together, np.uint64), np.empty((together, size))
+        counters, words = scratch_of(together, size)
+        for block in range(len(scales)):
+            turn = block % together
+            if plan.rule.stochastic and turn == 0:
+                for i in range(together):
+                    firsts[i] = _u64(block_number(first + block + i, across, down) * size)
+                draw_chances(plan.seed, firsts, chances, counters, words)
+            top = _largest(values, block, size)
+            if top >= INFINITY_BITS:
+                if not plan.elementwise:
+                    scales[block] = plan.nan_scale
+                    codes[block] = 0
+                    continue
+                if top > INFINITY_BITS and plan.rule.nan < 0:
                     return block
-                codes[block, i] = plan.target.nan
-                continue
-            word = _u32(0)
-            if plan.rounding == STOCHASTIC:
-                word = random_word(plan.seed, _u64(block * size + i))
-            codes[block, i] = round_code(_quotient(value, factor), plan.target, plan.rounding, word)
-    return -1
+                top = largest_finite_pattern(values[block])
+            if plan.searched:
+                code = _least_squares(values, block, top, plan, scale_table, element_table)
+            else:
+                code = _scale_code(top, plan)
+            scales[block] = code
+            factor = _divisor(_factor(code, plan.tensor_scale, scale_table))
+            for i in range(size):
+                codes[block, i] = lane_code(values[block, i], factor, chances[turn, i], plan.rule)
+        return -1
+
+    return quantize
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def encode_values(values, codes, target, rounding, seed):
-    """float32[n] to codes[n] without a scale; NaN becomes `target.nan`."""
-    for i in range(len(values)):
-        if np.isnan(values[i]):
-            codes[i] = target.nan
-            continue
-        word = random_word(seed, _u64(i)) if rounding == STOCHASTIC else _u32(0)
-        codes[i] = round_code(np.float64(values[i]), target, rounding, word)
+def dequantizer(size: int) -> Callable[..., None]:
+    """Kernel(codes, scales, out, tensor scale, scale table, element table, shift) for blocks of `size`, one rounding.
+
+    codes[n, size] and scale codes[n] to float32[n, size]. Tables are those of `tables_of`; elements without one have
+    a `float32_shift`.
+    """
+    return _dequantizer(size if size in _KNOWN_SIZES else 0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def dequantize_blocks(codes, scales, out, element_table):
-    """codes[n, size] and float64 scale values[n] to float32[n, size], one rounding."""
-    for block in range(len(scales)):
-        for i in range(codes.shape[1]):
-            out[block, i] = element_table[codes[block, i]] * scales[block]
+@functools.cache
+def _dequantizer(known: int) -> Callable[..., None]:
+    @njit(**_OPTIONS)
+    def dequantize(codes, scales, out, tensor_scale, scale_table, element_table, shift):
+        size = known if known > 0 else codes.shape[1]
+        for block in range(len(scales)):
+            factor = abs(_factor(scales[block], tensor_scale, scale_table))
+            for i in range(size):
+                if shift < 0:
+                    value = element_table[codes[block, i]] * factor
+                else:
+                    value = np.float64(bits_float(shift_left(_u32(codes[block, i]), _u32(shift)))) * factor
+                out[block, i] = value if value == value else np.nan
+
+    return dequantize
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _largest_finite(values):
-    largest, special = _u32(0), False
+def float32_shift(element: ElementFormat) -> int:
+    """Places by which a code moves up to be the float32 pattern of its value; -1 where none makes it one."""
+    alike = (element.exponent_bits, element.bias, element.nan) == (8, 127, NanCodes.IEEE) and element.infinity
+    return 23 - element.mantissa_bits if alike else -1
+
+
+@njit(**_OPTIONS)
+def encode_values(values, codes, rule, seed):
+    """float32[n] to codes[n] without a scale; NaN becomes `rule.nan`."""
+    firsts, chances = np.empty(1, np.uint64), np.empty((1, _DRAWN))
+    counters, words = scratch_of(1, _DRAWN)
+    for first in range(0, len(values), _DRAWN):
+        if rule.stochastic:
+            firsts[0] = _u64(first)
+            draw_chances(seed, firsts, chances, counters, words)
+        part, drawn, result = values[first : first + _DRAWN], chances[0], codes[first : first + _DRAWN]
+        for i in range(len(part)):
+            result[i] = lane_code(part[i], 1.0, drawn[i], rule)
+
+
+@njit(**_OPTIONS)
+def largest_finite_pattern(values):
+    """Largest pattern without its sign among the finite ones of float32[n], as uint32; 0 if there is none."""
+    largest = _u32(0)
     for i in range(len(values)):
         pattern = _u32(float_bits(values[i]) & _MAGNITUDE)
-        if pattern >= INFINITY_BITS:
-            special = True
-        else:
-            largest = max(largest, pattern)
-    return largest, special
+        largest = max(largest, pattern if pattern < INFINITY_BITS else _u32(0))
+    return largest
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _quotient(value, factor):
+@njit(inline="always")
+def _largest(values, block, size):
+    largest = _u32(0)
+    for i in range(size):
+        largest = max(largest, _u32(float_bits(values[block, i]) & _MAGNITUDE))
+    return largest
+
+
+@njit(inline="always")
+def _divisor(factor):
     """A zero scale makes every finite element zero."""
-    if factor == 0 and not np.isinf(value):
-        return np.copysign(0.0, np.float64(value))
-    return np.float64(value) / factor
+    return factor if factor != 0 else np.inf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _factor(code, plan, scale_table):
+@njit(inline="always")
+def _factor(code, tensor_scale, scale_table):
     if len(scale_table):
-        return scale_table[code] * plan.tensor_scale
-    return np.float64(np.uint32(code).view(np.float32)) * plan.tensor_scale
+        return scale_table[code] * tensor_scale
+    return np.float64(bits_float(_u32(code))) * tensor_scale
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _scale_code(values, largest, plan, scale_table, element_table):
-    if plan.method == _POWER_OF_TWO or (plan.method == _LEAST_SQUARES and plan.octave == 1):
-        code = power_of_two_code(largest, plan.increment, plan.emax, plan.bias, plan.largest_scale)
-    else:
-        ratio = np.float64(_u32(largest).view(np.float32)) / (plan.max_value * plan.tensor_scale)
-        code = round_code(ratio, plan.scale_target, plan.scale_rounding, _u32(0))
-    if plan.method != _LEAST_SQUARES:
-        return code
-    return _least_squares(values, largest, code, plan, scale_table, element_table)
+@njit(inline="always")
+def _scale_code(largest, plan):
+    if plan.by_exponent:
+        return power_of_two_code(largest, plan.increment, plan.emax, plan.bias, plan.largest_scale)
+    return _i64(lane_code(bits_float(largest), plan.max_value * plan.tensor_scale, 0.0, plan.scale_rule))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _least_squares(values, largest, unclipped, plan, scale_table, element_table):
-    """The best code; `unclipped` is the smallest whose scale reaches the largest value.
+@njit(**_OPTIONS)
+def _least_squares(values, block, largest, plan, scale_table, element_table):
+    """The best code.
 
-    Two octaves above it every grid is a part of a finer one that reaches as far. Going down, the largest value alone
-    is clipped ever further, so the search ends where its error exceeds the best sum.
+    Two octaves above the smallest that reaches the largest value, every grid is a part of a finer one that does too.
+    Going down, the largest value alone is clipped ever further, so the search ends where its error exceeds the best
+    sum.
     """
     best, chosen = np.inf, _i64(0)
-    top = np.float64(_u32(largest).view(np.float32))
-    code = min(unclipped + 2 * plan.octave, _i64(plan.largest_scale))
+    top = np.float64(bits_float(largest))
+    factors, errors = np.empty(_TRIED), np.empty(_TRIED)
+    code = min(_scale_code(largest, plan) + 2 * plan.octave, _i64(plan.largest_scale))
     while code >= 0:
-        factor = scale_table[code] * plan.tensor_scale
-        clipped = max(top - plan.max_value * factor, 0.0)
-        if clipped * clipped > best:
-            break
-        error = 0.0
-        for i in range(len(values)):
-            value = np.float64(values[i])
-            if np.isfinite(value):
-                word = round_code(_quotient(value, factor), plan.target, NEAREST_EVEN, _u32(0))
-                difference = value - element_table[word] * factor
-                error += difference * difference
-        if error <= best:
-            best, chosen = error, code
-        code -= 1
+        for lane in range(_TRIED):
+            factors[lane] = _factor(max(code - lane, 0), plan.tensor_scale, scale_table)
+        errors[:] = 0
+        for i in range(values.shape[1]):
+            value = values[block, i]
+            if _u32(float_bits(value) & _MAGNITUDE) < INFINITY_BITS:
+                for lane in range(_TRIED):
+                    word = lane_code(value, _divisor(factors[lane]), 0.0, plan.nearest)
+                    difference = np.float64(value) - element_table[_u32(word)] * factors[lane]
+                    errors[lane] += difference * difference
+        for lane in range(min(_TRIED, code + 1)):
+            clipped = max(top - plan.max_value * factors[lane], 0.0)
+            if clipped * clipped > best:
+                return chosen
+            if errors[lane] <= best:
+                best, chosen = errors[lane], code - lane
+        code -= _TRIED
     return chosen

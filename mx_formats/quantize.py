@@ -14,29 +14,29 @@ otherwise. What the standard leaves open is fixed here:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mx_formats import fast_kernel
+from mx_formats import fast_kernel, general_kernel
 from mx_formats.block import BlockFormat
 from mx_formats.conversion import OCP, Conversion, Specials
 from mx_formats.element import check_codes, decode_to_float
-from mx_formats.general_kernel import dequantize_blocks, plan_of, quantize_blocks, tables_of
-from mx_formats.layout import (
-    axis_from_end,
-    check_whole_blocks,
-    from_blocks,
-    scale_shape,
-    scales_from_blocks,
-    scales_to_blocks,
-    to_blocks,
+from mx_formats.general_kernel import (
+    float32_shift,
+    largest_finite_pattern,
+    plan_of,
+    tables_of,
 )
+from mx_formats.layout import Grid, axis_from_end, check_whole_blocks, gather, grid_of, scale_shape, scatter
 from mx_formats.scale import decode_scale
 
 if TYPE_CHECKING:
     import torch
+
+_TOGETHER = 1 << 15  # elements whose codes are kept between quantising and dequantising in one pass
 
 
 @dataclass(frozen=True)
@@ -102,31 +102,15 @@ def quantize(
         ValueError: the block size does not divide the axis, a dtype without a rule (a float64 would be rounded
             twice), or a choice that the format does not have.
     """
-    values = as_float32(x)
-    axis = axis_from_end(values.shape, block_format, axis)
-    if not partial_blocks:
-        check_whole_blocks(values.shape, block_format, axis)
-    if conversion.specials is Specials.REJECT and not np.isfinite(values).all():
-        where = tuple(int(index) for index in np.argwhere(~np.isfinite(values))[0])
-        raise ValueError(f"x: {values[where]} at {where}, must be finite under Specials.REJECT")
-    if tensor_scale is None:
-        tensor_scale = tensor_scale_of(values, block_format) if block_format.tensor_scale else 1.0
-    check_tensor_scale(tensor_scale, block_format)
-    blocks = to_blocks(values, block_format, axis)
-    straight = blocks.size == values.size and axis == -1 and block_format.rows == 1
-    if out is not None:
-        _check_out(out, values.shape, block_format, axis)
-    if out is not None and straight:
-        codes, scales = out.codes.reshape(blocks.shape), out.scales.reshape(-1)
+    values, axis, tensor_scale = _checked(x, block_format, axis, conversion, partial_blocks, tensor_scale)
+    if out is None:
+        codes = np.empty(values.shape, block_format.element.code_dtype)
+        scales = np.empty(scale_shape(values.shape, block_format, axis), block_format.scale.code_dtype)
     else:
-        codes = np.empty(blocks.shape, block_format.element.code_dtype)
-        scales = np.empty(len(blocks), block_format.scale.code_dtype)
-    _quantize_blocks(blocks, codes, scales, block_format, conversion, tensor_scale)
-    codes = from_blocks(codes, values.shape, block_format, axis)
-    scales = scales_from_blocks(scales, values.shape, block_format, axis)
-    if out is not None and not straight:
-        out.codes[...], out.scales[...] = codes, scales
+        _check_out(out, values.shape, block_format, axis)
         codes, scales = out.codes, out.scales
+    work = _Work(block_format, conversion, tensor_scale, grid_of(values.shape, block_format, axis))
+    _by_blocks(work.quantize, values, codes, scales.reshape(-1), work.grid)
     return Quantized(codes, scales, block_format, axis, tensor_scale)
 
 
@@ -140,20 +124,10 @@ def dequantize(quantized: Quantized, out: np.ndarray | None = None) -> np.ndarra
     Raises:
         ValueError: `out` does not fit.
     """
-    block_format, axis, shape = quantized.format, quantized.axis, quantized.codes.shape
-    if out is not None and (out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous):
-        raise ValueError(f"out: is {out.dtype} of {out.shape}, must be float32 of {shape} in C order")
-    codes = to_blocks(quantized.codes, block_format, axis)
-    scales = scales_to_blocks(quantized.scales, axis)
-    straight = out is not None and codes.size == quantized.codes.size and axis == -1 and block_format.rows == 1
-    values = out.reshape(codes.shape) if straight and out is not None else np.empty(codes.shape, np.float32)
-    _dequantize_blocks(codes, scales, values, block_format, quantized.tensor_scale)
-    if straight and out is not None:
-        return out
-    values = from_blocks(values, shape, block_format, axis)
-    if out is None:
-        return values
-    out[...] = values
+    block_format, shape = quantized.format, quantized.codes.shape
+    out = _float_out(out, shape)
+    work = _Work(block_format, OCP, quantized.tensor_scale, grid_of(shape, block_format, quantized.axis))
+    _by_blocks(work.dequantize, quantized.codes, out, np.ascontiguousarray(quantized.scales).reshape(-1), work.grid)
     return out
 
 
@@ -166,7 +140,7 @@ def round_trip(
     partial_blocks: bool = False,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """`dequantize(quantize(...))`, in one pass where there is a kernel for it: what a format does to a tensor.
+    """`dequantize(quantize(...))`, in one pass that keeps no codes: what a format does to a tensor.
 
     Args:
         x: as for `quantize`.
@@ -179,25 +153,10 @@ def round_trip(
     Returns:
         float32 of the shape of `x`.
     """
-    values = as_float32(x)
-    axis = axis_from_end(values.shape, block_format, axis)
-    if block_format.rows > 1 or not fast_kernel.encodes_fast(block_format, conversion):
-        return dequantize(quantize(values, block_format, axis, conversion, partial_blocks=partial_blocks), out)
-    if out is not None and (out.shape != values.shape or out.dtype != np.float32 or not out.flags.c_contiguous):
-        raise ValueError(f"out: is {out.dtype} of {out.shape}, must be float32 of {values.shape} in C order")
-    if not partial_blocks:
-        check_whole_blocks(values.shape, block_format, axis)
-    blocks = to_blocks(values, block_format, axis)
-    straight = blocks.size == values.size and axis == -1
-    result = out.reshape(blocks.shape) if out is not None and straight else np.empty(blocks.shape, np.float32)
-    constants = fast_kernel.constants_of(block_format.element)
-    scale_constants = fast_kernel.scale_constants_of(block_format, conversion)
-    fast_kernel.round_tripper(block_format.block_size)(blocks, result, constants, scale_constants)
-    result = from_blocks(result, values.shape, block_format, axis)
-    if out is None:
-        return result
-    if not straight:
-        out[...] = result
+    values, axis, tensor_scale = _checked(x, block_format, axis, conversion, partial_blocks, None)
+    out = _float_out(out, values.shape)
+    work = _Work(block_format, conversion, tensor_scale, grid_of(values.shape, block_format, axis))
+    _by_blocks(work.round_trip, values, out, None, work.grid)
     return out
 
 
@@ -206,9 +165,8 @@ def tensor_scale_of(x: np.ndarray | torch.Tensor, block_format: BlockFormat) -> 
 
     The smallest positive float32 where that would round to zero.
     """
-    magnitudes = np.abs(as_float32(x))
-    finite = magnitudes[np.isfinite(magnitudes)]
-    largest = float(finite.max()) if finite.size else 0.0
+    pattern = largest_finite_pattern(np.ascontiguousarray(as_float32(x)).reshape(-1))
+    largest = float(np.uint32(pattern).view(np.float32))
     if largest == 0:
         return 1.0
     scale = np.float32(largest / (block_format.element.max_value * block_format.scale.max_value))
@@ -238,30 +196,118 @@ def _check_out(out: Quantized, shape: tuple[int, ...], block_format: BlockFormat
         raise ValueError("out: is not in C order, must be")
 
 
-def _quantize_blocks(blocks, codes, scales, block_format: BlockFormat, conversion: Conversion, tensor_scale) -> None:
-    if fast_kernel.encodes_fast(block_format, conversion):
-        kernel = fast_kernel.quantizer(block_format.block_size)
-        constants = fast_kernel.constants_of(block_format.element)
-        kernel(blocks, codes, scales, constants, fast_kernel.scale_constants_of(block_format, conversion))
+def _float_out(out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if out is None:
+        return np.empty(shape, np.float32)
+    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+        raise ValueError(f"out: is {out.dtype} of {out.shape}, must be float32 of {shape} in C order")
+    return out
+
+
+def _checked(x, block_format: BlockFormat, axis: int, conversion: Conversion, partial_blocks: bool, tensor_scale):
+    """The values as float32, the axis from the end and the tensor's scale; ValueError for what `quantize` names."""
+    values = as_float32(x)
+    axis = axis_from_end(values.shape, block_format, axis)
+    if not partial_blocks:
+        check_whole_blocks(values.shape, block_format, axis)
+    if conversion.specials is Specials.REJECT and not np.isfinite(values).all():
+        where = tuple(int(index) for index in np.argwhere(~np.isfinite(values))[0])
+        raise ValueError(f"x: {values[where]} at {where}, must be finite under Specials.REJECT")
+    if tensor_scale is None:
+        tensor_scale = tensor_scale_of(values, block_format) if block_format.tensor_scale else 1.0
+    check_tensor_scale(tensor_scale, block_format)
+    return values, axis, tensor_scale
+
+
+def _by_blocks(kernel: Callable[..., None], source: np.ndarray, target: np.ndarray, scales, grid: Grid) -> None:
+    """Run kernel(blocks, results, their scales, number of the first) over a tensor, in place where blocks lie so.
+
+    Args:
+        kernel: one of `_Work`.
+        source: the tensor read.
+        target: of its shape, in C order, written.
+        scales: one a block in the order of the grid's rows; None for a kernel without.
+        grid: where the blocks are.
+    """
+    if source.size == 0:
         return
-    plan = plan_of(block_format, conversion, tensor_scale)
-    failed = quantize_blocks(blocks, codes, scales, plan, *tables_of(block_format))
-    if failed >= 0:
-        raise ValueError(
-            f"x: block {failed} holds a NaN, which has no code in {block_format.element.name}; "
-            "legal with Specials.NAN_BLOCK"
+    size = grid.rows * grid.columns
+    if grid.in_order:
+        kernel(np.ascontiguousarray(source).reshape(-1, size), target.reshape(-1, size), scales, 0)
+        return
+    view = grid.outer, grid.height, grid.width
+    source, target = np.ascontiguousarray(source).reshape(view), target.reshape(view)
+    for first, last in grid.chunks():
+        shape = last - first, grid.across, grid.rows, grid.columns
+        blocks, results = np.empty(shape, source.dtype), np.empty(shape, target.dtype)
+        gather(source, first, last, grid.rows, grid.columns, blocks)
+        places = slice(first * grid.across, last * grid.across)
+        kernel(
+            blocks.reshape(-1, size),
+            results.reshape(-1, size),
+            None if scales is None else scales[places],
+            places.start,
         )
+        scatter(results, target, first, last, grid.rows, grid.columns)
 
 
-def _dequantize_blocks(codes, scales, values, block_format: BlockFormat, tensor_scale: float) -> None:
-    if fast_kernel.decodes_fast(block_format):
-        constants = fast_kernel.constants_of(block_format.element)
-        fast_kernel.dequantizer(block_format.block_size)(codes, scales, values, constants, block_format.scale.nan)
-        return
-    factors = decode_scale(scales, block_format.scale) * tensor_scale
-    _, table = tables_of(block_format)
-    if table.size:
-        dequantize_blocks(codes, factors, values, table)
-    else:
-        with np.errstate(over="ignore", invalid="ignore"):
-            values[...] = decode_to_float(codes, block_format.element) * factors[:, None]
+class _Work:
+    """A conversion made ready: what the kernels take, found once."""
+
+    def __init__(self, block_format: BlockFormat, conversion: Conversion, tensor_scale: float, grid: Grid) -> None:
+        self.format, self.conversion, self.tensor_scale, self.grid = block_format, conversion, tensor_scale, grid
+        self.encodes_fast = fast_kernel.encodes_fast(block_format, conversion)
+        self.decodes_fast = fast_kernel.decodes_fast(block_format)
+        if self.decodes_fast:
+            self.constants = fast_kernel.constants_of(block_format.element)
+        if self.encodes_fast:
+            self.scale_constants = fast_kernel.scale_constants_of(block_format, conversion)
+        else:
+            self.plan = plan_of(block_format, conversion, tensor_scale)
+        if not (self.encodes_fast and self.decodes_fast):
+            self.tables = tables_of(block_format)
+
+    def quantize(self, values: np.ndarray, codes: np.ndarray, scales: np.ndarray, place: int) -> None:
+        """float32[n, size] to codes[n, size] and scales[n]; `place` of the first block along the grid's rows."""
+        if self.encodes_fast:
+            kernel = fast_kernel.quantizer(self.format.block_size)
+            kernel(values, codes, scales, self.constants, self.scale_constants)
+            return
+        across, down = self.grid.across, self.grid.down_of
+        kernel = general_kernel.quantizer(self.format.block_size)
+        failed = kernel(values, codes, scales, place, across, down, self.plan, *self.tables)
+        if failed >= 0:
+            raise ValueError(
+                f"x: block {self.grid.number(place + failed)} holds a NaN, which has no code in "
+                f"{self.format.element.name}; legal with Specials.NAN_BLOCK"
+            )
+
+    def dequantize(self, codes: np.ndarray, values: np.ndarray, scales: np.ndarray, place: int) -> None:
+        """Codes and scales to float32[n, size]."""
+        if self.decodes_fast:
+            kernel = fast_kernel.dequantizer(self.format.block_size)
+            kernel(codes, scales, values, self.constants, self.format.scale.nan)
+            return
+        element, shift = self.format.element, float32_shift(self.format.element)
+        if self.tables[1].size or shift >= 0:
+            kernel = general_kernel.dequantizer(self.format.block_size)
+            kernel(codes, scales, values, self.tensor_scale, *self.tables, shift)
+        else:
+            factors = decode_scale(scales, self.format.scale) * self.tensor_scale
+            with np.errstate(over="ignore", invalid="ignore"):
+                values[...] = decode_to_float(codes, element) * factors[:, None]
+
+    def round_trip(self, values: np.ndarray, out: np.ndarray, scales: None, place: int) -> None:
+        """float32[n, size] to float32[n, size]."""
+        if self.encodes_fast:
+            kernel = fast_kernel.round_tripper(self.format.block_size)
+            kernel(values, out, self.constants, self.scale_constants)
+            return
+        step = max(_TOGETHER // self.format.block_size, 1)
+        codes = np.empty((step, self.format.block_size), self.format.element.code_dtype)
+        found = np.empty(step, self.format.scale.code_dtype)
+        for first in range(0, len(values), step):
+            part = slice(first, min(first + step, len(values)))
+            count = part.stop - first
+            self.quantize(values[part], codes[:count], found[:count], place + first)
+            self.dequantize(codes[:count], out[part], found[:count], place + first)

@@ -13,9 +13,9 @@ from mx_formats.conversion import OCP, Conversion, Overflow, Rounding, ScaleRule
 from mx_formats.element import BF16, E2M1, E4M3, E5M2, ELEMENTS, FP16, FP32, INT8, decode_to_float
 from mx_formats.encode import encode
 from mx_formats.fast_kernel import encodes_fast
-from mx_formats.general_kernel import plan_of, quantize_blocks, tables_of
+from mx_formats.general_kernel import plan_of, quantizer, tables_of
 from mx_formats.philox import philox4x32, random_word
-from mx_formats.quantize import dequantize, quantize, round_trip
+from mx_formats.quantize import Quantized, dequantize, quantize, round_trip
 from mx_formats.reference import encode_reference, quantize_reference, scale_values
 from mx_formats.scale import E8M0, FP32_SCALE, UE4M3, decode_scale
 from mx_formats.scale_choice import rule_for
@@ -123,7 +123,7 @@ def test_fast_kernels_equal_the_general_one(block_format):
         for x in hard_blocks(rng, 2000, block_format.block_size):
             x[5, 3], x[6, 2], x[7, 1] = np.nan, np.inf, -np.inf
             codes, scales = np.empty(x.shape, np.uint8), np.empty(len(x), np.uint8)
-            assert quantize_blocks(x, codes, scales, plan, *tables) == -1
+            assert quantizer(block_format.block_size)(x, codes, scales, 0, 1, 0, plan, *tables) == -1
             quantized = quantize(x, block_format, conversion=conversion)
             np.testing.assert_array_equal(quantized.codes, codes)
             np.testing.assert_array_equal(quantized.scales[:, 0], scales)
@@ -132,6 +132,26 @@ def test_fast_kernels_equal_the_general_one(block_format):
                 expected = (decode_to_float(codes, block_format.element) * factors).astype(np.float32)
             for values in (dequantize(quantized), round_trip(x, block_format, conversion=conversion)):
                 np.testing.assert_array_equal(values.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("rounding", Rounding)
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_block_sizes_that_the_compiler_knows_change_nothing(size, rounding):
+    """The kernel for one size against that for any, specials in some blocks."""
+    x = (np.random.default_rng(8).standard_normal((100, size)) * 2**16).astype(np.float32)
+    x[3, 2], x[4, :2], x[5] = np.nan, (np.inf, -np.inf), 0
+    block_format = BlockFormat(E5M2, UE4M3, size)
+    conversion = Conversion(rounding=rounding, overflow=Overflow.SPECIAL, specials=Specials.ELEMENTS, seed=4)
+    plan, tables = plan_of(block_format, conversion, 1.0), tables_of(block_format)
+    results = []
+    for kernel in (quantizer(size), quantizer(7)):
+        codes, scales = np.empty(x.shape, np.uint8), np.empty(len(x), np.uint8)
+        assert kernel(x, codes, scales, 0, 1, 0, plan, *tables) == -1
+        results.append((codes, scales))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    values = dequantize(Quantized(results[0][0], results[0][1][:, None], block_format))
+    np.testing.assert_array_equal(values[[3, 4, 4, 5], [2, 0, 1, 9]], [np.nan, np.inf, -np.inf, 0])
 
 
 @pytest.mark.parametrize("element", [E4M3, E5M2, E2M1, INT8], ids=lambda element: element.name)

@@ -91,6 +91,18 @@ def test_a_place_in_a_tile_draws_its_own_word():
     np.testing.assert_array_equal(tiles.reshape(2, 8, 2, 8).swapaxes(1, 2).reshape(4, 64), flat)
 
 
+@pytest.mark.parametrize("size", [6, 16])
+def test_a_place_in_a_column_draws_its_own_word(size):
+    """Blocks along another axis are numbered as if that axis were the last, a partial one included."""
+    x = normal((3, 40, 5))
+    stochastic = Conversion(rounding=Rounding.STOCHASTIC, seed=9)
+    block_format = replace(MXFP4, block_size=size)
+    across = quantize(x, block_format, 1, stochastic, partial_blocks=True)
+    along = quantize(np.ascontiguousarray(x.swapaxes(1, 2)), block_format, -1, stochastic, partial_blocks=True)
+    np.testing.assert_array_equal(across.codes, along.codes.swapaxes(1, 2))
+    np.testing.assert_array_equal(across.scales, along.scales.swapaxes(1, 2))
+
+
 def test_empty_tensors():
     assert dequantize(quantize(np.zeros((0, 32), np.float32), MXFP4)).shape == (0, 32)
     assert dequantize(quantize(np.zeros((3, 0), np.float32), NVFP4)).shape == (3, 0)
