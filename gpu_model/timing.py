@@ -14,15 +14,27 @@ from gpu_model.core.pool import TracePool, place_regions
 from gpu_model.core.stalls import REASONS, StallReason
 from gpu_model.core.state import (
     ALL_SECTORS,
+    ERROR_GROUPS,
+    ERROR_HEAP,
+    ERROR_MBARRIERS,
+    ERROR_MESSAGES,
+    ERROR_READERS,
+    ERROR_UNKNOWN_MBARRIER,
+    ERROR_UPDATES,
+    GROUPS,
     HAZARD,
+    HEAP,
     L2_LINE,
     LINE,
     LOCALS,
     LOG,
+    MBARRIERS,
     MESSAGE,
     NEVER,
+    READERS,
     SUB_CORES,
     TRAFFIC,
+    UPDATES,
     configuration,
     new_sms,
 )
@@ -251,8 +263,15 @@ def _run(
 
 
 def _error(chip: Chip) -> str:
-    names = {1: "events in flight per SM", 2: "LDGSTS groups of one warp in flight", 3: "L2 requests per quantum",
-             4: "readers of one warp under way"}  # fmt: skip
+    names = {
+        ERROR_HEAP: f"{HEAP} events in flight on an SM",
+        ERROR_GROUPS: f"{GROUPS} groups of copies of one warp in flight",
+        ERROR_MESSAGES: f"{_MESSAGES} L2 requests of an SM in a quantum",
+        ERROR_READERS: f"{READERS} instructions of one warp that have yet to read their registers",
+        ERROR_MBARRIERS: f"{MBARRIERS} mbarriers of a block",
+        ERROR_UPDATES: f"{UPDATES} mbarrier arrivals of an SM under way",
+        ERROR_UNKNOWN_MBARRIER: "each mbarrier must be initialised by its block before it is used",
+    }
     return names[int(chip.sms["error"].max())]
 
 

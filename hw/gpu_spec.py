@@ -140,6 +140,52 @@ class DependenceSpec(_Spec):
     consumers: Annotated[int, Field(ge=1, le=63)] | Literal["unlimited"]
 
 
+class CopySpec(_Spec):
+    """Bulk copies and mbarriers of an SM (sm_90 and later), in cycles.
+
+    Attributes:
+        barrier_test: issue of an mbarrier test that succeeds, to the issue of what waits for it.
+        barrier_arrive: issue of an arrival to its effect on the mbarrier.
+        barrier_wake: what a test that had to wait takes longer, from the end of the phase on.
+        issue: issue of a bulk copy to the release of its operands.
+        start: acceptance of a bulk copy to its first request to L2.
+        bytes_per_cycle: what the copy engine asks L2 for, or reads from shared memory.
+        fence: a fence of the asynchronous proxy (FENCE.VIEW.ASYNC).
+        block_membar: a MEMBAR of block scope.
+        cluster_hop: an SM to another one of its cluster, one way; no shorter than the model's quantum.
+    """
+
+    barrier_test: Cycles
+    barrier_arrive: Cycles
+    barrier_wake: Cycles
+    issue: Cycles
+    start: Cycles
+    bytes_per_cycle: Annotated[int, Field(ge=8, le=1024)]
+    fence: Cycles
+    block_membar: Cycles
+    cluster_hop: Annotated[int, Field(ge=64, le=10_000)]
+
+
+class ProductSpec(_Spec):
+    """Warpgroup products (wgmma, sm_90) of a sub-core, in cycles.
+
+    Attributes:
+        issue: between two products from shared memory that enter the queue.
+        issue_registers: the same with A in registers.
+        arrive: WARPGROUP.ARRIVE to the warp's next instruction.
+        queue: products that wait behind the one at work.
+        tail: end of the tensor core's work to the release of the product's group, A in shared memory.
+        tail_registers: the same with A in registers.
+    """
+
+    issue: Interval
+    issue_registers: Interval
+    arrive: Cycles
+    queue: Annotated[int, Field(ge=1, le=15)]
+    tail: Cycles
+    tail_registers: Cycles
+
+
 class CoreSpec(_Spec):
     """One SM: four sub-cores and what they share.
 
@@ -147,6 +193,8 @@ class CoreSpec(_Spec):
         issue_policy: which of the warps that can issue does: the last one again or else the youngest (`cggty`), the
             last one again or else the oldest (`gto`, greedy then oldest), or the next in turn (`lrr`, loose round
             robin). Fetch looks at warps in the same order.
+        copies: None where the hardware has none.
+        products: None where the hardware has none.
     """
 
     sub_cores: Annotated[int, Field(ge=1, le=4)]
@@ -165,6 +213,8 @@ class CoreSpec(_Spec):
     icache: InstructionCacheSpec
     constant: ConstantCacheSpec
     memory: MemoryUnitSpec
+    copies: CopySpec | None = None
+    products: ProductSpec | None = None
 
     @model_validator(mode="after")
     def _tables_are_complete(self) -> "CoreSpec":

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.core.borrow import borrowed
-from gpu_model.core.events import RETURN, push
+from gpu_model.core.events import COPY_DONE, RETURN, push
 from gpu_model.core.sm import launch_block, run_sm
 from gpu_model.core.state import (
     DRAM_READ,
@@ -22,6 +22,7 @@ from gpu_model.core.state import (
     MESSAGE_MERGE,
     MESSAGE_WRITE,
     NEVER,
+    REQUESTS,
     TICKS,
     Account,
     Instructions,
@@ -147,7 +148,13 @@ def _deliver(chip, index, message, config):
                 if message.sectors >> sector & 1 and entry.tag == message.line + 1:
                     entry.ready[sector] = filled
     request = message.request
-    if request >= 0:
+    if request >= REQUESTS:
+        copy = request - REQUESTS
+        sm.copy_late[copy] = max(sm.copy_late[copy], filled)
+        if message.last:
+            push(sm, sm.copy_late[copy], COPY_DONE, copy)
+            sm.next = min(sm.next, sm.copy_late[copy])
+    elif request >= 0:
         sm.request_late[request] = max(sm.request_late[request], filled)
         if message.last:
             cycle = sm.request_late[request] + sm.request_after[request]

@@ -18,7 +18,7 @@ SECTOR_BYTES = 32
 _BANKS = 32
 _LOCAL_BASE = 1 << 50
 _LDGSTS = int(Action.LDGSTS)
-_GLOBAL, _SHARED = int(Space.GLOBAL), int(Space.SHARED)
+_NONE, _GLOBAL, _SHARED, _MBARRIER = int(Space.NONE), int(Space.GLOBAL), int(Space.SHARED), int(Space.MBARRIER)
 
 
 class Regions(NamedTuple):
@@ -78,15 +78,26 @@ def _sectors(out, count):
 
 
 @njit(cache=True, nogil=True)
+def moved(address, regions):
+    """An address moved from its region to the region's base, -1 if it is outside all; without regions, itself."""
+    if not len(regions.starts):
+        return address
+    region = np.searchsorted(regions.starts, address, side="right") - 1
+    if region < 0 or address >= regions.ends[region]:
+        return np.int64(-1)
+    return address - regions.starts[region] + regions.bases[region]
+
+
+@njit(cache=True, nogil=True)
 def rebase(addresses, regions):
     """Move a warp's addresses from their region to its base, in place; returns an address outside all, or -1."""
     for lane in range(LANES):
         value = addresses[lane]
         if value >= 0:
-            region = np.searchsorted(regions.starts, value, side="right") - 1
-            if region < 0 or value >= regions.ends[region]:
+            place = moved(value, regions)
+            if place < 0:
                 return value
-            addresses[lane] = value - regions.starts[region] + regions.bases[region]
+            addresses[lane] = place
     return -1
 
 
@@ -142,6 +153,8 @@ def coalesce(rows, access, warp, address, table, matrix, regions, accesses, line
             continue
         op, record, lanes = table[rows[at]], accesses[index], address[index]
         record.first, record.lines, record.sectors, record.wavefronts, record.lanes = written, 0, 0, 0, 0
+        if op.space == _NONE or op.space >= _MBARRIER:  # not addresses of lanes: see gpu_model.core.asynchronous
+            continue
         if matrix[rows[at]]:
             lanes[2 * op.width :] = -1  # .x1 and .x2 take their row addresses from 8 and 16 lanes
         for lane in range(LANES):

@@ -1,15 +1,15 @@
 """Future events of an SM: a binary heap of packed integers, so that order is total and runs repeat exactly.
 
-A key holds the cycle above bit 29, then the kind (3 bits) and its data (26 bits).
+A key holds the cycle above bit 30, then the kind (4 bits) and its data (26 bits).
 """
 
 from numba import njit
 
 from gpu_model.core.state import ERROR_HEAP, HEAP
 
-RELEASE, RETURN, WRITE_BACK, BARRIER_OPEN, GROUP_DONE = range(5)
+RELEASE, RETURN, WRITE_BACK, BARRIER_OPEN, GROUP_DONE, MBARRIER_UPDATE, COPY_ENGINE, COPY_DONE = range(8)
 _KIND_SHIFT = 26
-_TIME_SHIFT = 29
+_TIME_SHIFT = 30
 _DATA = (1 << _KIND_SHIFT) - 1
 
 
@@ -63,7 +63,7 @@ def cycle_of(key):
 @njit(cache=True, nogil=True)
 def kind_of(key):
     """Kind of an event key."""
-    return (key >> _KIND_SHIFT) & 7
+    return (key >> _KIND_SHIFT) & 15
 
 
 @njit(cache=True, nogil=True)

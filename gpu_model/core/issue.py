@@ -11,6 +11,7 @@ from gpu_model.core.events import BARRIER_OPEN, GROUP_DONE, RELEASE, push, warp_
 from gpu_model.core.memory_unit import enqueue
 from gpu_model.core.opcodes import Action, Path, Pipe
 from gpu_model.core.policy import CGGTY, GTO, in_turn
+from gpu_model.core.products import start_product
 from gpu_model.core.registers import allocate, book_writes, variable_read
 from gpu_model.core.scoreboard import expect, read_at, registers_ready
 from gpu_model.core.stalls import StallReason
@@ -20,13 +21,15 @@ from gpu_model.core.state import (
     ERROR_GROUPS,
     GROUPS,
     LOCALS,
+    NAMED_BARRIERS,
     NEVER,
 )
 
 _FIXED, _VARIABLE, _MEMORY = int(Path.FIXED), int(Path.VARIABLE), int(Path.MEMORY)
 _FP64 = int(Pipe.FP64)
 _BARRIER_WAIT, _BARRIER_ARRIVE = int(Action.BARRIER_WAIT), int(Action.BARRIER_ARRIVE)
-_LDGDEPBAR, _LDGSTS, _MEMBAR = int(Action.LDGDEPBAR), int(Action.LDGSTS), int(Action.MEMBAR)
+_CLOSE_GROUP, _LDGSTS, _MEMBAR = int(Action.CLOSE_GROUP), int(Action.LDGSTS), int(Action.MEMBAR)
+_PRODUCT, _COPY_STORE = int(Action.PRODUCT), int(Action.COPY_STORE)
 _NOT_SELECTED = int(StallReason.NOT_SELECTED)
 _PORTS = int(StallReason.REGISTER_PORTS)
 _PORT = int(StallReason.ISSUE_PORT)
@@ -235,7 +238,7 @@ def _issue_fixed(sm, sub, index, local, op, control, cycle, config):
     _take_pipe(sm, sub, op, cycle)
     if op.writes:
         book_writes(sub, op, left + 4 + op.latency, config)
-    if op.action != _LDGDEPBAR:
+    if op.action != _CLOSE_GROUP and op.action != _PRODUCT:
         _release(sm, sub, index, local, op.write_counter, left - 2 + op.latency)
     _release(sm, sub, index, local, op.read_counter, left + op.window + 1)
     return left - 2 + op.latency
@@ -260,7 +263,7 @@ def _issue_variable(sm, sub, index, local, op, row, control, cycle, config):
 def _issue_memory(sm, sub, local, op, row, access, control):
     sub.control_free = control + 1
     group = -1
-    if op.action == _LDGSTS:
+    if op.action == _LDGSTS or op.action == _COPY_STORE:
         group = sub.group[local] % GROUPS
         sub.group_open[local, group] += 1
     enqueue(sub, row, access, local, group, control + 1)
@@ -268,7 +271,7 @@ def _issue_memory(sm, sub, local, op, row, access, control):
 
 @njit(cache=True, nogil=True)
 def close_group(sm, sub, index, local, counter, cycle):
-    """LDGDEPBAR: its counter is released when every LDGSTS before it is done."""
+    """LDGDEPBAR, UTMACMDFLUSH: its counter is released when every copy before it is done."""
     group = sub.group[local]
     if group - sub.group_head[local] >= GROUPS - 1:
         sm.error = ERROR_GROUPS
@@ -279,19 +282,35 @@ def close_group(sm, sub, index, local, counter, cycle):
 
 
 @njit(cache=True, nogil=True)
-def arrive(sm, sub, local, op, cycle, config):
-    """Arrive at a named barrier; arrivals at the SM's barrier unit are spaced."""
-    slot = sub.block[local]
+def arrive(sm, subs, index, local, op, access, memory, cycle, config):
+    """Arrive at a named barrier, and wait if the instruction does; arrivals at the SM's barrier unit are spaced."""
+    sub = subs[index]
+    slot, barrier, warps = sub.block[local], op.barrier, op.barrier_warps
+    if barrier < 0:
+        operands = memory.lines[memory.accesses[access].first]
+        barrier, warps = operands.line, operands.sectors
+    if op.action == _BARRIER_WAIT:
+        sub.reason[local] = _BARRIER
+        sub.not_before[local] = NEVER
+        sub.barrier[local] = barrier
     sm.barrier_free = max(sm.barrier_free, cycle) + config.barrier_interval
-    sm.block_arrived[slot, op.barrier] += 1
-    open_if_complete(sm, slot, op.barrier, cycle, config)
+    sm.block_arrived[slot, barrier] += 1
+    sm.block_wanted[slot, barrier] = max(sm.block_wanted[slot, barrier], warps)
+    open_if_complete(sm, subs, slot, barrier, cycle, config)
 
 
 @njit(cache=True, nogil=True)
-def open_if_complete(sm, slot, barrier, cycle, config):
-    """Open a barrier once every live warp of the block has arrived."""
-    if sm.block_arrived[slot, barrier] >= sm.block_live[slot] and sm.block_live[slot] > 0:
-        sm.block_arrived[slot, barrier] = 0
+def open_if_complete(sm, subs, slot, barrier, cycle, config):
+    """Open a barrier once as many warps have arrived as it wants, or every live warp of the block."""
+    needed = sm.block_wanted[slot, barrier] or sm.block_live[slot]
+    if sm.block_arrived[slot, barrier] >= needed > 0:
+        sm.block_arrived[slot, barrier], sm.block_wanted[slot, barrier] = 0, 0
+        for index in range(config.sub_cores):
+            sub = subs[index]
+            for i in range(sub.warps):
+                local = sub.order[i]
+                if sub.block[local] == slot and sub.barrier[local] == barrier:
+                    sub.barrier[local] = NAMED_BARRIERS + barrier
         opens = max(cycle + 1, sm.barrier_free - config.barrier_interval + config.barrier_cycles)
         push(sm, opens, BARRIER_OPEN, slot << 4 | barrier)
 
@@ -322,8 +341,9 @@ def check_registers(sub, index, local, op, cycle, account_, warp):
 
 
 @njit(cache=True, nogil=True)
-def issue(sm, sub, index, local, table, entries, account_, cycle, config):
+def issue(sm, subs, index, local, table, entries, memory, account_, cycle, config):
     """Issue the warp's next instruction."""
+    sub = subs[index]
     at, row = sub.position[local], sub.row[local]
     op = table[row]
     account(sub, local, cycle, account_.stalled)
@@ -350,7 +370,7 @@ def issue(sm, sub, index, local, table, entries, account_, cycle, config):
     sub.reason[local] = op.distance_reason
     sub.not_before[local] = cycle + op.distance
     if op.action:
-        _act(sm, sub, index, local, op, control, cycle, config)
+        _act(sm, subs, index, local, op, entries[at].access, memory, control, cycle, config)
     _advance(sub, local, entries, cycle, config)
 
 
@@ -367,19 +387,17 @@ def _log(sm, sub, index, local, control, cycle, account_):
 
 
 @njit(cache=True, nogil=True)
-def _act(sm, sub, index, local, op, control, cycle, config):
-    if op.action == _BARRIER_WAIT:
-        sub.reason[local] = _BARRIER
-        sub.not_before[local] = NEVER
-        sub.barrier[local] = op.barrier
-        arrive(sm, sub, local, op, cycle, config)
-    elif op.action == _BARRIER_ARRIVE:
-        arrive(sm, sub, local, op, cycle, config)
-    elif op.action == _LDGDEPBAR:
+def _act(sm, subs, index, local, op, access, memory, control, cycle, config):
+    sub = subs[index]
+    if op.action == _BARRIER_WAIT or op.action == _BARRIER_ARRIVE:
+        arrive(sm, subs, index, local, op, access, memory, cycle, config)
+    elif op.action == _PRODUCT:
+        start_product(sm, sub, index, local, op, control, config)
+    elif op.action == _CLOSE_GROUP:
         close_group(sm, sub, index, local, op.write_counter, control + 1)
     elif op.action == _MEMBAR:
         sub.reason[local] = _MEMORY_BARRIER
-        sub.not_before[local] = cycle + config.membar_cycles
+        sub.not_before[local] = cycle + op.tail
 
 
 @njit(cache=True, nogil=True)

@@ -6,6 +6,8 @@ import numpy as np
 
 from gpu_model.core.dependences import lower_dependences
 from gpu_model.core.distances import latency
+from gpu_model.core.lower_asynchronous import ASYNCHRONOUS, lower_asynchronous
+from gpu_model.core.memory_timing import lower_memory_timing
 from gpu_model.core.opcodes import (
     L1_BYPASS_OPCODES,
     MEMORY_OPCODES,
@@ -22,12 +24,10 @@ from gpu_model.core.opcodes import (
 from gpu_model.core.stalls import StallReason
 from gpu_model.errors import UnsupportedInstruction
 from gpu_model.program import NO_COUNTER, ZERO_REGISTER, Operand, Program
-from hw.gpu_spec import GpuSpec, MemoryClassSpec
+from hw.gpu_spec import GpuSpec
 
 MAX_READS = 16
 MAX_RANGES = 12
-QUEUE_DELAY = 2  # issue to the first memory-unit stage: Control and the queue
-WAR_FROM_START, WAR_FROM_ACCEPT, WAR_FROM_RETURN = range(3)
 
 LOWERED = np.dtype(
     [
@@ -46,7 +46,8 @@ LOWERED = np.dtype(
         ("bar_limit", "i2"),  # DEPBAR: ready when the counter is at most this
         ("bar_mask", "i2"),  # DEPBAR: further counters that must be zero
         ("action", "i2"),  # Action
-        ("barrier", "i2"),  # named barrier
+        ("barrier", "i2"),  # named barrier, -1 if the trace says it
+        ("barrier_warps", "i2"),  # it is complete with so many warps, 0 for all
         ("constant", "i4"),  # constant-cache line of an operand, or -1
         ("window", "i2"),  # cycles the operands may be read in
         ("reads", "i2"),
@@ -75,6 +76,10 @@ LOWERED = np.dtype(
         ("makes", "i2"),  # scoreboard: ranges of registers written
         ("make_first", "i2", (MAX_RANGES,)),
         ("make_count", "i2", (MAX_RANGES,)),
+        ("work", "i4"),  # tensor-core cycles of a warpgroup product
+        ("tail", "i4"),  # cycles from there to the release of its group, from an mbarrier arrival's acceptance to its
+        # effect, or that a MEMBAR takes
+        ("how", "i2"),  # how an mbarrier instruction counts: the flags of `gpu_model.machine.mbarrier`
     ],
     align=True,
 )
@@ -108,7 +113,9 @@ def lower(program: Program, spec: GpuSpec) -> np.ndarray:
 def _lower_row(out: np.void, row: np.void, spec: GpuSpec, program: Program, index: int) -> None:
     opcode = str(row["opcode"])
     _lower_control(out, row)
-    _lower_action(out, row)
+    _lower_action(out, row, spec)
+    if opcode in ASYNCHRONOUS:
+        return lower_asynchronous(out, row, spec, f"{program.where(index)}: {program.text[index]!r}")
     if opcode in MEMORY_OPCODES:
         _lower_memory(out, row, spec)
     elif opcode in UNIT_OF:
@@ -118,7 +125,7 @@ def _lower_row(out: np.void, row: np.void, spec: GpuSpec, program: Program, inde
             f"{program.where(index)}: {program.text[index]!r}: no timing for opcode {opcode}; "
             f"add it to a unit in gpu_model/core/opcodes.py"
         )
-    _lower_registers(out, row, spec)
+    return _lower_registers(out, row, spec)
 
 
 def _lower_control(out: np.void, row: np.void) -> None:
@@ -138,7 +145,7 @@ def _lower_control(out: np.void, row: np.void) -> None:
     out["wait_reason"] = StallReason.VARIABLE_UNIT
 
 
-def _lower_action(out: np.void, row: np.void) -> None:
+def _lower_action(out: np.void, row: np.void, spec: GpuSpec) -> None:
     opcode, modifiers, operands = str(row["opcode"]), str(row["modifiers"]), row["operands"]
     out["bar_counter"] = -1
     if opcode == "DEPBAR" and operands[0]["kind"] == Operand.COUNTER:
@@ -147,14 +154,26 @@ def _lower_action(out: np.void, row: np.void) -> None:
         out["bar_mask"] = operands[2]["value"] if operands[2]["kind"] == Operand.IMMEDIATE else 0
     elif opcode == "BAR":
         out["action"] = Action.BARRIER_ARRIVE if modifiers.startswith("ARV") else Action.BARRIER_WAIT
-        out["barrier"] = operands[0]["value"] & 15 if operands[0]["kind"] == Operand.IMMEDIATE else 0
-    elif opcode == "LDGDEPBAR":
-        out["action"] = Action.LDGDEPBAR
+        _lower_named_barrier(out, operands)
+    elif opcode in ("LDGDEPBAR", "UTMACMDFLUSH"):
+        out["action"] = Action.CLOSE_GROUP
         out["wait_reason"] = StallReason.GLOBAL_MEMORY
+        if opcode == "UTMACMDFLUSH":  # ptxas names the group's counter as that of a read
+            out["write_counter"], out["read_counter"] = out["read_counter"], out["write_counter"]
     elif opcode == "LDGSTS":
         out["action"] = Action.LDGSTS
     elif opcode == "MEMBAR":
         out["action"] = Action.MEMBAR
+        copies = spec.core.copies if "CTA" in modifiers.split(".") else None
+        out["tail"] = copies.block_membar if copies else spec.core.membar_cycles
+
+
+def _lower_named_barrier(out: np.void, operands: np.ndarray) -> None:
+    if Operand.REGISTER in (operands[0]["kind"], operands[1]["kind"]):
+        out["barrier"] = -1
+        return
+    out["barrier"] = operands[0]["value"] & 15
+    out["barrier_warps"] = -(-int(operands[1]["value"]) // 32) if operands[1]["kind"] == Operand.IMMEDIATE else 0
 
 
 def _lower_unit(out: np.void, row: np.void, spec: GpuSpec, program: Program, index: int) -> None:
@@ -247,7 +266,7 @@ def _lower_memory(out: np.void, row: np.void, spec: GpuSpec) -> None:
     # Loads that other SMs' stores must be visible to (.STRONG.GPU, .STRONG.SYS) cannot be served by L1.
     past_l1 = {"BYPASS", "GPU", "SYS"} & set(str(row["modifiers"]).split("."))
     out["bypass"] = opcode in L1_BYPASS_OPCODES or bool(past_l1)
-    _lower_memory_timing(out, kind, size, memory.store_bytes_per_cycle)
+    lower_memory_timing(out, kind, size, memory.store_bytes_per_cycle)
     if opcode == "LDSM" and width > 4:
         out["after"] += 2  # the released simulator adds two cycles for .2 and .4
     out["wavefronts"] = 1 << size
@@ -257,24 +276,6 @@ def _lower_memory(out: np.void, row: np.void, spec: GpuSpec) -> None:
         Space.GLOBAL: StallReason.GLOBAL_MEMORY,
         Space.CONSTANT: StallReason.CONSTANT_LOAD,
     }.get(space, StallReason.SHARED_MEMORY)
-
-
-def _lower_memory_timing(out: np.void, kind: MemoryClassSpec, size: int, store_bytes_per_cycle: int) -> None:
-    """Split Table 2's issue-to-issue latencies at the point where the SM accepts the instruction."""
-    data_cycles = (32 * (4 << size)) // store_bytes_per_cycle if kind.stores else 0
-    narrow_cycles = (32 * 4) // store_bytes_per_cycle if kind.stores else 0
-    stages = list(kind.stages)
-    stages[3] += data_cycles
-    out["stages"] = stages
-    leave = QUEUE_DELAY + sum(kind.stages) + narrow_cycles  # issue to acceptance, 32 bit, uncontended
-    if kind.stores:
-        out["war"], out["war_from"] = kind.war - leave, WAR_FROM_ACCEPT
-    elif kind.raw and kind.war == kind.raw:
-        out["war"], out["war_from"] = 0, WAR_FROM_RETURN
-    else:
-        out["war"], out["war_from"] = kind.war - QUEUE_DELAY, WAR_FROM_START
-    out["transfer"] = kind.transfer[size]
-    out["after"] = kind.raw - leave - kind.transfer[0] if kind.raw else 0
 
 
 def _lower_registers(out: np.void, row: np.void, spec: GpuSpec) -> None:

@@ -6,14 +6,18 @@ stages whose occupancies come with the instruction; an entry leaves the queue wh
 
 from numba import njit
 
+from gpu_model.core.copies import enqueue_copy
 from gpu_model.core.events import RELEASE, RETURN, push, warp_data
-from gpu_model.core.lower import WAR_FROM_ACCEPT, WAR_FROM_START
+from gpu_model.core.mbarriers import perform_mbarrier
+from gpu_model.core.memory_timing import WAR_FROM_ACCEPT, WAR_FROM_START
+from gpu_model.core.messages import send
 from gpu_model.core.opcodes import Action, Space
 from gpu_model.core.registers import ports_taken, take_port
 from gpu_model.core.scoreboard import read_at
 from gpu_model.core.stalls import StallReason
 from gpu_model.core.state import (
     CONSTANT_READ,
+    COPIES,
     ERROR_MESSAGES,
     L1_HIT,
     L1_READ,
@@ -32,6 +36,7 @@ from gpu_model.core.state import (
 _SECTOR_BYTES = 32
 _LDGSTS = int(Action.LDGSTS)
 _GLOBAL, _SHARED, _CONSTANT = int(Space.GLOBAL), int(Space.SHARED), int(Space.CONSTANT)
+_MBARRIER, _COPY = int(Space.MBARRIER), int(Space.COPY)
 _QUEUE_FULL = int(StallReason.MEMORY_QUEUE)
 
 
@@ -44,6 +49,7 @@ def enqueue(sub, row, access, local, group, start):
     sub.queue_local[tail] = local
     sub.queue_generation[tail] = sub.generation[local]
     sub.queue_group[tail] = group
+    sub.queue_block[tail] = sub.block[local]
     sub.queue_start[tail] = start
     sub.queue_ready[tail] = NEVER
     sub.queue_count += 1
@@ -104,6 +110,8 @@ def accept(sm, subs, table, memory, cycle, config):
         sub = subs[index]
         if sub.queue_count and sub.queue_ready[sub.queue_head] <= cycle:
             entry = sub.queue_head
+            if sm.copies == COPIES and table[sub.queue_row[entry]].space == _COPY:
+                continue
             sub.queue_head = (entry + 1) % QUEUE
             sub.queue_count -= 1
             sub.queue_started -= 1
@@ -145,7 +153,11 @@ def _perform(sm, sub, index, entry, op, memory, cycle, config):
         else:
             _count_bytes(sm, op, record)
     sm.accept_free = cycle + occupancy
-    if request >= 0:
+    if op.space == _COPY:
+        enqueue_copy(sm, sub, index, entry, op, memory, cycle, config)
+    elif op.space == _MBARRIER:
+        perform_mbarrier(sm, sub, entry, op, request, memory, cycle)
+    elif request >= 0:
         _schedule_return(sm, op, request, late, extra, first, memory)
 
 
@@ -191,6 +203,7 @@ def _new_request(sm, sub, index, entry):
     sm.request_generation[request] = sub.queue_generation[entry]
     sm.request_row[request] = sub.queue_row[entry]
     sm.request_group[request] = sub.queue_group[entry]
+    sm.request_mbarrier[request] = -1
     return request
 
 
@@ -207,9 +220,9 @@ def _look_up(sm, op, record, memory, request, cycle, config):
     for i in range(record.first, record.first + record.lines):
         line, sectors = memory.lines[i].line, memory.lines[i].sectors
         if not op.loads:
-            _send(sm, memory.messages, cycle, line, sectors, -1, -1, -1, MESSAGE_WRITE)
+            send(sm, memory.messages, cycle, line, sectors, -1, -1, -1, MESSAGE_WRITE)
         elif op.bypass:
-            _send(sm, memory.messages, cycle, line, sectors, request, -1, -1, MESSAGE_READ)
+            send(sm, memory.messages, cycle, line, sectors, request, -1, -1, MESSAGE_READ)
         else:
             late = max(late, _look_up_line(sm, line, sectors, memory, request, cycle, config))
     return late
@@ -250,21 +263,7 @@ def _look_up_line(sm, line, sectors, memory, request, cycle, config):
                 late = max(late, ready)
                 sm.bytes[L1_HIT] += _SECTOR_BYTES
     if missing:
-        _send(sm, memory.messages, cycle, line, missing, request, where, way, MESSAGE_READ)
+        send(sm, memory.messages, cycle, line, missing, request, where, way, MESSAGE_READ)
     if merging:
-        _send(sm, memory.messages, cycle, line, merging, request, where, way, MESSAGE_MERGE)
+        send(sm, memory.messages, cycle, line, merging, request, where, way, MESSAGE_MERGE)
     return late
-
-
-@njit(cache=True, nogil=True)
-def _send(sm, messages, cycle, line, sectors, request, where, way, kind):
-    message = messages[sm.message_count]
-    sm.message_count += 1
-    message.time = cycle
-    message.line = line
-    message.sectors = sectors
-    message.request = request
-    message.set = where
-    message.way = way
-    message.kind = kind
-    message.last = 0

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpu_model.core.asynchronous import add_asynchronous, most_transactions
 from gpu_model.core.chip import Chip, Pool
 from gpu_model.core.coalesce import Regions, coalesce
+from gpu_model.core.polls import row_kinds, without_retries
 from gpu_model.core.state import ACCESS, BUFFER, ENTRY, POOL_BLOCK, POOL_WARP, QUEUE, TRANSACTION
 from gpu_model.errors import GpuError
 from gpu_model.program import Program
@@ -59,6 +61,7 @@ class TracePool:
         self, program: Program, table: np.ndarray, traces: Iterable[BlockTrace], regions: Regions, warps_per_block: int
     ):
         self._program, self._table, self._regions, self._warps = program, table, regions, warps_per_block
+        self._kinds = row_kinds(program, table)
         self._matrix = np.isin(program.rows["opcode"], ("LDSM", "STSM"))
         self._traces: Iterator[BlockTrace] = iter(traces)
         self._next: BlockTrace | None = next(self._traces, None)
@@ -97,12 +100,14 @@ class TracePool:
         return records, len(kept)
 
     def _in_use(self, chip: Chip) -> list[int]:
-        """Blocks that run, or whose last accesses wait in a memory queue."""
+        """Blocks that run, or whose last accesses wait in a memory queue or for the copy engine."""
         live = (chip.sms["block"] >= 0) & (chip.sms["block_live"] > 0)
         blocks = set(chip.sms["block"][live].tolist())
         starts = self._offsets(self._parts)[1]
         queued = chip.subs["queue_access"][_queued(chip)]
         blocks.update((np.searchsorted(starts, queued[queued >= 0], side="right") - 1).tolist())
+        copied = chip.sms["copy_access"][chip.sms["copy_used"] > 0]
+        blocks.update((np.searchsorted(starts, copied, side="right") - 1).tolist())
         return sorted(blocks)
 
     def _offsets(self, parts: list[_Part]) -> tuple[np.ndarray, np.ndarray]:
@@ -116,8 +121,11 @@ class TracePool:
         sms, subs = chip.sms, chip.subs
         queued = _queued(chip) & (subs["queue_access"] >= 0)
         owner = np.searchsorted(old[1], subs["queue_access"], side="right") - 1
+        copying = sms["copy_used"] > 0
+        copied = np.searchsorted(old[1], sms["copy_access"], side="right") - 1
         for block, index in renumber.items():
             subs["queue_access"][queued & (owner == block)] += new[1][index] - old[1][block]
+            sms["copy_access"][copying & (copied == block)] += new[1][index] - old[1][block]
         for sm, slot in zip(*np.nonzero(sms["block"] >= 0), strict=True):
             block = int(sms["block"][sm, slot])
             if sms["block_live"][sm, slot] == 0:
@@ -141,6 +149,10 @@ class TracePool:
 
     def _part(self, trace: BlockTrace) -> _Part:
         self._check(trace)
+        try:
+            trace = without_retries(trace, self._kinds)
+        except ValueError as error:
+            raise TraceError(f"kernel {self._program.name}, block {trace.block}: {error}") from error
         count = len(trace.row)
         rows = np.ascontiguousarray(trace.row, np.int64)
         access = np.where(trace.mask != 0, trace.access, -1).astype(np.int64)
@@ -153,11 +165,16 @@ class TracePool:
         entries["taken"][trace.start[1:] - 1] = 0
         accesses = np.zeros(max(1, len(trace.address)), ACCESS)
         local = bool(self._table["local"].any())
-        lines = np.zeros(len(trace.address) * (128 if local else 32), TRANSACTION)
         address = np.array(trace.address, np.int64).reshape(-1, 32)
+        more = most_transactions(rows, access, address, self._table)
+        lines = np.zeros(len(trace.address) * (128 if local else 32) + more, TRANSACTION)
         written, outside = coalesce(
             rows, access, warp, address, self._table, self._matrix, self._regions, accesses, lines
         )
+        if outside < 0:
+            written, outside = add_asynchronous(
+                rows, access, address, self._table, self._regions, accesses, lines, written
+            )
         if outside >= 0:
             raise TraceError(f"block {trace.block} reaches address {outside:#x}, outside every region of the launch")
         warps = np.zeros(trace.warps, POOL_WARP)

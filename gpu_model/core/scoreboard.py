@@ -11,11 +11,11 @@ from numba import njit
 from gpu_model.core.events import RELEASE, push, warp_data
 from gpu_model.core.opcodes import Path
 from gpu_model.core.stalls import StallReason
-from gpu_model.core.state import COUNTERS, DEPENDENCES, ERROR_READERS, NEVER, READERS
+from gpu_model.core.state import ALL_COUNTERS, DEPENDENCES, ERROR_READERS, NEVER, READERS
 
 _FIXED = int(Path.FIXED)
 _REGISTER = int(StallReason.REGISTER)
-_FIRST_REASON, _LAST_REASON = int(StallReason.GLOBAL_MEMORY), int(StallReason.VARIABLE_UNIT)
+_FIRST_REASON, _LAST_REASON = int(StallReason.GLOBAL_MEMORY), int(StallReason.MATRIX_PRODUCT)
 
 
 @njit(cache=True, nogil=True)
@@ -89,7 +89,7 @@ def read_at(sm, sub, index, local, generation, row, cycle):
         sm.error = ERROR_READERS
         return
     sub.reader_row[local, slot] = row
-    push(sm, cycle, RELEASE, warp_data(index, local, generation, COUNTERS + slot))
+    push(sm, cycle, RELEASE, warp_data(index, local, generation, ALL_COUNTERS + slot))
 
 
 @njit(cache=True, nogil=True)

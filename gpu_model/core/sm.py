@@ -6,8 +6,13 @@ fetch and issue. Fetch sees the buffers as they were before this cycle's issue.
 
 from numba import njit
 
+from gpu_model.core.copies import finish_copy, run_engine
+from gpu_model.core.counters import complete_groups, leave_group, release
 from gpu_model.core.events import (
     BARRIER_OPEN,
+    COPY_DONE,
+    COPY_ENGINE,
+    MBARRIER_UPDATE,
     RELEASE,
     RETURN,
     WRITE_BACK,
@@ -19,38 +24,16 @@ from gpu_model.core.events import (
 )
 from gpu_model.core.frontend import fetch
 from gpu_model.core.issue import hold_all, issue, open_if_complete, select
-from gpu_model.core.lower import WAR_FROM_RETURN
+from gpu_model.core.mbarriers import do_update
+from gpu_model.core.memory_timing import WAR_FROM_RETURN
 from gpu_model.core.memory_unit import accept, next_accept, next_start, start_read
 from gpu_model.core.registers import write_port_busy
 from gpu_model.core.scoreboard import clear, read_at, reads_done, results_written
 from gpu_model.core.stalls import StallReason
-from gpu_model.core.state import COUNTERS, GROUPS, LOCALS, NEVER
+from gpu_model.core.state import ALL_COUNTERS, GROUPS, LOCALS, NAMED_BARRIERS, NEVER
 
-_FIRST_COUNTER_REASON = int(StallReason.GLOBAL_MEMORY)
-_LAST_COUNTER_REASON = int(StallReason.VARIABLE_UNIT)
 _FETCH = int(StallReason.INSTRUCTION_FETCH)
 _CONSTANT = int(StallReason.CONSTANT_MISS)
-
-
-@njit(cache=True, nogil=True)
-def release(sub, local, counter, cycle):
-    """Count a dependence counter down and look at a warp that waits for counters again."""
-    sub.count[local, counter] -= 1
-    if sub.not_before[local] == NEVER and _FIRST_COUNTER_REASON <= sub.reason[local] <= _LAST_COUNTER_REASON:
-        sub.not_before[local] = cycle
-        sub.wake = min(sub.wake, cycle)
-
-
-@njit(cache=True, nogil=True)
-def complete_groups(sub, local, cycle):
-    """Release the counters of LDGSTS groups that are closed and done, oldest first."""
-    while sub.group_head[local] < sub.group[local]:
-        group = sub.group_head[local] % GROUPS
-        if sub.group_open[local, group] > 0:
-            return
-        if sub.group_counter[local, group] >= 0:
-            release(sub, local, sub.group_counter[local, group], cycle)
-        sub.group_head[local] += 1
 
 
 @njit(cache=True, nogil=True)
@@ -89,24 +72,23 @@ def write_back(sm, subs, table, request, cycle, config, account_):
             read_at(sm, sub, index, local, sub.generation[local], sm.request_row[request], cycle)
     group = sm.request_group[request]
     if group >= 0:
-        sub.group_open[local, group] -= 1
-        complete_groups(sub, local, cycle)
+        leave_group(sub, local, group, cycle)
 
 
 @njit(cache=True, nogil=True)
 def open_barrier(sm, subs, slot, barrier, cycle, config):
-    """Let the warps that wait at a named barrier go on."""
+    """Let the warps that a complete named barrier held go on."""
     for index in range(config.sub_cores):
         sub = subs[index]
         for local in range(LOCALS):
-            if sub.warp[local] >= 0 and sub.block[local] == slot and sub.barrier[local] == barrier:
+            if sub.warp[local] >= 0 and sub.block[local] == slot and sub.barrier[local] == NAMED_BARRIERS + barrier:
                 sub.barrier[local] = -1
                 sub.not_before[local] = cycle
                 sub.wake = min(sub.wake, cycle)
 
 
 @njit(cache=True, nogil=True)
-def handle_event(sm, subs, table, key, config, account_):
+def handle_event(sm, subs, table, memory, key, config, account_):
     """Do what an event says."""
     cycle, kind, data = cycle_of(key), kind_of(key), data_of(key)
     if kind == RETURN:
@@ -115,11 +97,17 @@ def handle_event(sm, subs, table, key, config, account_):
         write_back(sm, subs, table, data, cycle, config, account_)
     elif kind == BARRIER_OPEN:
         open_barrier(sm, subs, data >> 4, data & 15, cycle, config)
+    elif kind == MBARRIER_UPDATE:
+        do_update(sm, data, cycle, config)
+    elif kind == COPY_ENGINE:
+        run_engine(sm, table, memory, cycle, config)
+    elif kind == COPY_DONE:
+        finish_copy(sm, subs, table, memory, data, cycle, config)
     else:
         sub, local = subs[data >> 14], (data >> 10) & 15
         if (sub.generation[local] & 15) == (data >> 6) & 15:
-            if kind == RELEASE and data & 63 >= COUNTERS:
-                reads_done(sub, local, table, (data & 63) - COUNTERS, cycle)
+            if kind == RELEASE and data & 63 >= ALL_COUNTERS:
+                reads_done(sub, local, table, (data & 63) - ALL_COUNTERS, cycle)
             elif kind == RELEASE:
                 release(sub, local, data & 63, cycle)
             else:
@@ -127,7 +115,7 @@ def handle_event(sm, subs, table, key, config, account_):
 
 
 @njit(cache=True, nogil=True)
-def step(sm, subs, index, table, entries, instructions, pool_warps, cycle, config, account_):
+def step(sm, subs, index, table, entries, instructions, memory, pool_warps, cycle, config, account_):
     """One cycle of a sub-core: fetch, then issue; sets the cycle at which it wants to be looked at again."""
     sub = subs[index]
     wake = fetch(sm, sub, index, entries, instructions, cycle, config)
@@ -138,9 +126,9 @@ def step(sm, subs, index, table, entries, instructions, pool_warps, cycle, confi
     else:
         local = select(sm, sub, table, cycle, config, account_.stalled)
         if local >= 0:
-            issue(sm, sub, index, local, table, entries, account_, cycle, config)
+            issue(sm, subs, index, local, table, entries, memory, account_, cycle, config)
             if sub.position[local] == sub.end[local]:
-                finish_warp(sm, sub, index, local, pool_warps, cycle, config)
+                finish_warp(sm, subs, index, local, pool_warps, cycle, config)
             wake = cycle + 1
     sub.fetch_last = sub.last
     for i in range(sub.warps):
@@ -149,8 +137,9 @@ def step(sm, subs, index, table, entries, instructions, pool_warps, cycle, confi
 
 
 @njit(cache=True, nogil=True)
-def finish_warp(sm, sub, index, local, pool_warps, cycle, config):
+def finish_warp(sm, subs, index, local, pool_warps, cycle, config):
     """A warp issued its last instruction: free its slot, and the block's if it was the last."""
+    sub = subs[index]
     record = pool_warps[sub.warp[local]]
     record.end_cycle = cycle + 1
     kept = 0
@@ -167,9 +156,9 @@ def finish_warp(sm, sub, index, local, pool_warps, cycle, config):
     sm.last_cycle = max(sm.last_cycle, cycle + 1)
     if sm.block_live[slot] == 0:
         sm.block_free_at[slot] = cycle + 1 + config.block_launch_cycles
-    for barrier in range(16):
+    for barrier in range(NAMED_BARRIERS):
         if sm.block_arrived[slot, barrier] > 0:
-            open_if_complete(sm, slot, barrier, cycle, config)
+            open_if_complete(sm, subs, slot, barrier, cycle, config)
 
 
 @njit(cache=True, nogil=True)
@@ -184,12 +173,12 @@ def run_sm(sm, subs, table, entries, instructions, memory, pool_warps, until, co
         if next_accept(sm, subs, config) <= cycle:
             accept(sm, subs, table, memory, cycle, config)
         while sm.heap_count and cycle_of(sm.heap[0]) <= cycle:
-            handle_event(sm, subs, table, pop(sm), config, account_)
+            handle_event(sm, subs, table, memory, pop(sm), config, account_)
         following = NEVER
         for index in range(config.sub_cores):
             sub = subs[index]
             if sub.wake <= cycle:
-                step(sm, subs, index, table, entries, instructions, pool_warps, cycle, config, account_)
+                step(sm, subs, index, table, entries, instructions, memory, pool_warps, cycle, config, account_)
             following = min(following, sub.wake)
             if sub.queue_count:
                 following = min(following, next_start(sub))
@@ -208,7 +197,8 @@ def launch_block(sm, subs, slot, block, pool_blocks, pool_warps, entries, sm_ind
     sm.blocks += 1
     first, warps = pool_blocks[block].first_warp, pool_blocks[block].warps
     sm.block_live[slot] = warps
-    sm.block_arrived[slot] = 0
+    sm.block_arrived[slot], sm.block_wanted[slot], sm.mbarriers[slot] = 0, 0, 0
+    sm.block_generation[slot] += 1
     if sm.first_cycle < 0:
         sm.first_cycle = cycle
     identity = 0
@@ -234,7 +224,7 @@ def _launch_warp(sm, sub, local, warp, slot, record, entries, cycle, config):
     sub.fetch_at[local], sub.wrong_path[local], sub.line[local] = cycle, -1, -1
     sub.visible_at[local], sub.barrier[local] = 0, -1
     sub.group[local], sub.group_head[local] = 0, 0
-    for counter in range(COUNTERS):
+    for counter in range(ALL_COUNTERS):
         sub.count[local, counter] = 0
     if config.scoreboard:
         clear(sub, local)

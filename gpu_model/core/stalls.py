@@ -13,15 +13,17 @@ class StallReason(IntEnum):
     SHARED_MEMORY = 4  # dependence counter of a shared-memory access or shuffle
     CONSTANT_LOAD = 5  # dependence counter of LDC
     VARIABLE_UNIT = 6  # dependence counter of another variable-latency unit
-    REGISTER_PORTS = 7  # Allocate waits for read ports and holds everything behind it
-    UNIT_BUSY = 8  # its execution unit accepts the next instruction later
-    ISSUE_PORT = 9  # the issue port is taken a second cycle
-    MEMORY_QUEUE = 10  # the sub-core's memory queue is full
-    BARRIER = 11  # other warps of the block have not arrived
-    MEMORY_BARRIER = 12  # MEMBAR
-    INSTRUCTION_FETCH = 13  # its instruction buffer is empty
-    CONSTANT_MISS = 14  # a constant operand missed L0-FL, for this warp or for the one that holds the slot
-    REGISTER = 15  # scoreboard: a register has yet to be computed at fixed latency, or to be read
+    MBARRIER = 7  # dependence counter of an mbarrier instruction: mostly a phase that is not complete
+    MATRIX_PRODUCT = 8  # groups of warpgroup products under way
+    REGISTER_PORTS = 9  # Allocate waits for read ports and holds everything behind it
+    UNIT_BUSY = 10  # its execution unit accepts the next instruction later
+    ISSUE_PORT = 11  # the issue port is taken a second cycle
+    MEMORY_QUEUE = 12  # the sub-core's memory queue is full
+    BARRIER = 13  # other warps of the block, or of the cluster, have not arrived
+    MEMORY_BARRIER = 14  # MEMBAR, and the fences before asynchronous work
+    INSTRUCTION_FETCH = 15  # its instruction buffer is empty
+    CONSTANT_MISS = 16  # a constant operand missed L0-FL, for this warp or for the one that holds the slot
+    REGISTER = 17  # scoreboard: a register has yet to be computed at fixed latency, or to be read
 
 
 REASONS = len(StallReason)

@@ -14,22 +14,29 @@ SUB_CORES = 4
 LOCALS = 16  # warp slots of a sub-core, at most
 BUFFER = 8  # instruction-buffer entries, at most
 COUNTERS = 6
+PRODUCT_COUNTER = COUNTERS  # behind them: groups of warpgroup products
+ALL_COUNTERS = COUNTERS + 1
 GROUPS = 64  # LDGSTS groups of a warp in flight, at most
 QUEUE = 16
 REQUESTS = 128
+PRODUCTS = 16  # warpgroup products of a sub-core that wait, at most
+COPIES = 64  # bulk copies of an SM in flight, at most
+MBARRIERS = 64  # of a block, at most
+UPDATES = 256  # of mbarriers of an SM under way, at most
 READ_RING = 64  # cycles ahead for which read ports can be booked
 WRITE_RING = 128
 IDEAL_PORTS = 32  # more than one instruction a cycle can use
 POLICIES = ("cggty", "gto", "lrr")
 DEPENDENCES = 524  # registers of a warp that a scoreboard covers: R, UR, P, UP without their constant ones
-READERS = 58  # variable-latency instructions of a warp that have yet to read their sources, at most
+READERS = 57  # variable-latency instructions of a warp that have yet to read their sources, at most
 UNLIMITED = 1 << 15
 BLOCK_SLOTS = 32
+NAMED_BARRIERS = 16
 HEAP = 4096
 NEVER = 1 << 60
 
 _CONFIG_FIELDS = (
-    "sub_cores buffer barrier_cycles barrier_interval branch_redirect membar_cycles warps",
+    "sub_cores buffer barrier_cycles barrier_interval branch_redirect warps",
     "read_ports write_ports reuse_cache",
     "queue_entries accept_interval pending_requests",
     "icache_perfect line_rows l0_sets l0_ways l1_sets l1_ways network_cycles icache_miss_cycles prefetch_lines",
@@ -39,6 +46,7 @@ _CONFIG_FIELDS = (
     "dram_turnaround_ticks",
     "block_launch_cycles log_bound check_hazards",
     "policy scoreboard consumers",
+    "mbarrier_wake copy_start copy_bytes_per_cycle product_queue",
 )
 CONFIG = np.dtype([(name, "i8") for line in _CONFIG_FIELDS for name in line.split()])
 
@@ -69,9 +77,12 @@ SUB = np.dtype(
         ("queue_access", "i8", (QUEUE,)),
         ("queue_local", "i8", (QUEUE,)),
         ("queue_generation", "i8", (QUEUE,)),  # of its warp, which may be gone before the entry is
-        ("queue_group", "i8", (QUEUE,)),  # LDGSTS group, or -1
+        ("queue_group", "i8", (QUEUE,)),  # group of LDGSTS or bulk stores, or -1
+        ("queue_block", "i8", (QUEUE,)),  # block slot of its warp
         ("read_ring", "i8", (2, READ_RING)),  # cycle * 64 + ports taken
         ("write_ring", "i8", (2, WRITE_RING)),
+        ("product_count", "i8"),  # warpgroup products issued
+        ("product_start", "i8", (PRODUCTS,)),  # when the last of them start, by number modulo PRODUCTS
         ("reuse", "i8", (3, 2)),  # slot, bank -> warp and register, 0 = empty
         ("constant_tag", "i8", (16, 8)),
         ("constant_ready", "i8", (16, 8)),
@@ -95,13 +106,13 @@ SUB = np.dtype(
         ("fetch_at", "i8", (LOCALS,)),  # next fetch, after a miss or redirect
         ("wrong_path", "i8", (LOCALS,)),  # buffer entries fetched past a taken branch; -1 = none pending
         ("line", "i8", (LOCALS,)),  # instruction line fetched last
-        ("count", "i8", (LOCALS, COUNTERS)),
-        ("count_reason", "i8", (LOCALS, COUNTERS)),
+        ("count", "i8", (LOCALS, ALL_COUNTERS)),
+        ("count_reason", "i8", (LOCALS, ALL_COUNTERS)),
         ("visible_at", "i8", (LOCALS,)),  # when the last instruction's increments show
         ("pending_write", "i8", (LOCALS,)),
         ("pending_read", "i8", (LOCALS,)),
-        ("barrier", "i8", (LOCALS,)),  # named barrier it waits at, or -1
-        ("group", "i8", (LOCALS,)),  # LDGSTS group being filled
+        ("barrier", "i8", (LOCALS,)),  # named barrier it waits at, NAMED_BARRIERS more once that is complete, or -1
+        ("group", "i8", (LOCALS,)),  # group of LDGSTS or bulk stores being filled
         ("group_head", "i8", (LOCALS,)),  # oldest group not complete
         ("group_open", "i8", (LOCALS, GROUPS)),  # its instructions in flight
         ("group_counter", "i8", (LOCALS, GROUPS)),  # counter to release, once closed
@@ -131,7 +142,12 @@ SM = np.dtype(
         ("block", "i8", (BLOCK_SLOTS,)),  # pool block of a slot, or -1
         ("block_free_at", "i8", (BLOCK_SLOTS,)),  # first fetch of the next block there
         ("block_live", "i8", (BLOCK_SLOTS,)),
-        ("block_arrived", "i8", (BLOCK_SLOTS, 16)),
+        ("block_arrived", "i8", (BLOCK_SLOTS, NAMED_BARRIERS)),
+        ("block_wanted", "i8", (BLOCK_SLOTS, NAMED_BARRIERS)),  # warps a named barrier needs, 0 for all
+        ("block_generation", "i8", (BLOCK_SLOTS,)),
+        ("mbarriers", "i8", (BLOCK_SLOTS,)),
+        ("mbarrier_address", "i8", (BLOCK_SLOTS, MBARRIERS)),  # shared
+        ("mbarrier_word", "u8", (BLOCK_SLOTS, MBARRIERS)),
         ("age", "i8"),
         ("request_count", "i8"),
         ("request_used", "i8", (REQUESTS,)),
@@ -142,6 +158,35 @@ SM = np.dtype(
         ("request_group", "i8", (REQUESTS,)),
         ("request_late", "i8", (REQUESTS,)),  # latest fill it waits for
         ("request_after", "i8", (REQUESTS,)),  # from the data's arrival to the return transfer
+        (
+            "request_mbarrier",
+            "i8",
+            (REQUESTS,),
+        ),  # slot * MBARRIERS + index of the mbarrier whose phase it waits for, or -1
+        ("update_next", "i8"),  # place of the last update entered
+        ("update_used", "i8", (UPDATES,)),
+        ("update_slot", "i8", (UPDATES,)),
+        ("update_generation", "i8", (UPDATES,)),
+        ("update_address", "i8", (UPDATES,)),
+        ("update_arrivals", "i8", (UPDATES,)),
+        ("update_bytes", "i8", (UPDATES,)),
+        ("update_drop", "i8", (UPDATES,)),
+        ("copies", "i8"),  # in flight
+        ("copy_used", "i8", (COPIES,)),
+        ("copy_row", "i8", (COPIES,)),
+        ("copy_access", "i8", (COPIES,)),
+        ("copy_sub", "i8", (COPIES,)),
+        ("copy_local", "i8", (COPIES,)),
+        ("copy_generation", "i8", (COPIES,)),  # of its warp
+        ("copy_group", "i8", (COPIES,)),
+        ("copy_slot", "i8", (COPIES,)),
+        ("copy_slot_generation", "i8", (COPIES,)),
+        ("copy_ready", "i8", (COPIES,)),  # earliest request
+        ("copy_next", "i8", (COPIES,)),  # line to ask for next
+        ("copy_late", "i8", (COPIES,)),  # latest arrival so far
+        ("engine_head", "i8"),  # the copy engine's queue
+        ("engine_count", "i8"),
+        ("engine_queue", "i8", (COPIES,)),
         ("first_cycle", "i8"),
         ("last_cycle", "i8"),
         ("issued", "i8"),
@@ -160,7 +205,7 @@ MESSAGE = np.dtype(
         ("time", "i8"),
         ("line", "i8"),
         ("sectors", "i4"),
-        ("request", "i4"),  # or -1
+        ("request", "i4"),  # or -1; from REQUESTS on, a bulk copy
         ("set", "i4"),  # L1 line to fill, or -1
         ("way", "i4"),
         ("kind", "i4"),
@@ -242,6 +287,7 @@ class Account(NamedTuple):
 
 
 ERROR_HEAP, ERROR_GROUPS, ERROR_MESSAGES, ERROR_READERS = 1, 2, 3, 4
+ERROR_MBARRIERS, ERROR_UPDATES, ERROR_UNKNOWN_MBARRIER = 5, 6, 7
 
 
 def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_hazards: bool) -> np.ndarray:
@@ -257,7 +303,6 @@ def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_ha
         "barrier_cycles": core.barrier_cycles,
         "barrier_interval": core.barrier_interval,
         "branch_redirect": core.branch_redirect,
-        "membar_cycles": core.membar_cycles,
         "queue_entries": core.memory.queue_entries + 1,
         "accept_interval": core.memory.accept_interval,
         "pending_requests": core.memory.pending_requests,
@@ -295,6 +340,10 @@ def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_ha
         "policy": POLICIES.index(core.issue_policy),
         "scoreboard": core.dependence.mechanism == "scoreboard",
         "consumers": UNLIMITED if core.dependence.consumers == "unlimited" else core.dependence.consumers,
+        "mbarrier_wake": core.copies.barrier_wake if core.copies else 0,
+        "copy_start": core.copies.start if core.copies else 0,
+        "copy_bytes_per_cycle": core.copies.bytes_per_cycle if core.copies else 1,
+        "product_queue": core.products.queue if core.products else 1,
     }
     config = np.zeros(1, CONFIG)
     for name, value in values.items():

@@ -123,12 +123,27 @@ def _number(given, row, lane, mask):
 
 
 @njit
-def arrive(ctx, warp, u, frame, consts, pc, active, mask):
-    """BAR: arrive, and wait unless it is BAR.ARV; says whether the warp waits."""
+def _operands(u, frame, consts, mask):
+    """Barrier and number of threads of a BAR."""
     row, lane = source(u, A, frame, consts), 0
     while not (mask >> lane) & 1:
         lane += 1
-    barrier, threads = _number(field(u, M0), row, lane, 15), _number(field(u, M1), row, lane, 0xFFF)
+    return _number(field(u, M0), row, lane, 15), _number(field(u, M1), row, lane, 0xFFF)
+
+
+@njit
+def record_barrier(slot, u, frame, consts, mask):
+    """Leave barrier and number of threads in a trace's address row."""
+    if mask:
+        barrier, threads = _operands(u, frame, consts, mask)
+        store_i64(slot, 0, barrier)
+        store_i64(slot, 1, threads)
+
+
+@njit
+def arrive(ctx, warp, u, frame, consts, pc, active, mask):
+    """BAR: arrive, and wait unless it is BAR.ARV; says whether the warp waits."""
+    barrier, threads = _operands(u, frame, consts, mask)
     kind = field(u, M2)
     if kind == ARRIVE:
         put(ctx, _entry(barrier, ARRIVED), get(ctx, _entry(barrier, ARRIVED)) + 1)

@@ -11,9 +11,10 @@ from gpu_model.machine.mbarrier import DONE, FAILED, WAITING, complete, lane_add
 from gpu_model.machine.microop import M0, M1, M2, PD0, A, B, C, Op, field, source
 from gpu_model.machine.reduce import reduce_element
 from gpu_model.machine.splits import WARP_BYTES, Warp
-from gpu_model.machine.tensor_copy import global_at, receiver, tensor_copy, word64
+from gpu_model.machine.tensor_copy import global_at, receiver, record_bytes, tensor_copy, word64
 from gpu_model.machine.window import shared_at
 from gpu_model.tensormap import ELEMENT_BYTES
+from gpu_model.trace import CopyWord
 
 # M0 of a block copy: where from and to.
 TO_SHARED, TO_GLOBAL, BETWEEN_SHARED = range(3)
@@ -38,7 +39,7 @@ def _transfer(ctx, target, origin, size, how, undo):
 
 
 @njit
-def _block_copy(ctx, u, frame, consts, row):
+def _block_copy(ctx, u, frame, consts, row, into):
     """UBLKCP, UBLKRED: contiguous bytes, a multiple of 16; to shared memory they complete on a barrier.
 
     M2: the upper half of C names the receiving blocks of the cluster.
@@ -52,6 +53,7 @@ def _block_copy(ctx, u, frame, consts, row):
         if origin == 0 or target == 0:
             return FAILED
         _transfer(ctx, target, origin, size, how, True)
+        record_bytes(into, np.int64(load_u32(origin_row, 0)), word64(target_row), size)
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + 1)
         return DONE
     if direction == TO_SHARED:
@@ -62,6 +64,11 @@ def _block_copy(ctx, u, frame, consts, row):
         return FAILED
     address, barrier = np.int64(load_u32(target_row, 0)), np.int64(load_u32(target_row + 128, 0))
     blocks = np.int64(packed >> np.uint32(16)) if field(u, M2) else np.int64(-1)
+    record_bytes(into, address, word64(origin_row) if direction == TO_SHARED else np.int64(-1), size)
+    store_i64(into, CopyWord.BARRIER, barrier)
+    store_i64(into, CopyWord.RECEIVERS, blocks)
+    if direction == BETWEEN_SHARED:
+        store_i64(into, CopyWord.SOURCE, np.int64(load_u32(origin_row, 0)))
     for turn in range(16):
         here = receiver(ctx, address, blocks, turn)
         if here < 0:
@@ -76,13 +83,15 @@ def _block_copy(ctx, u, frame, consts, row):
 
 
 @njit
-def _stsm(ctx, u, frame, consts, row):
+def _stsm(ctx, u, frame, consts, row, into):
     """STSM: LDSM backwards; lanes 8i..8i+7 give the rows of 8 x 8 matrix i of 16-bit elements."""
     data, matrices, transposed = source(u, B, frame, consts), field(u, M1), field(u, M2)
     for lane in range(8 * matrices):
-        address = shared_at(ctx, row, lane, lane_address(u, frame, consts, lane), 16, 16)
+        offset = lane_address(u, frame, consts, lane)
+        address = shared_at(ctx, row, lane, offset, 16, 16)
         if address == 0:
             return FAILED
+        store_i64(into, lane, offset)
         words = data + 128 * (lane >> 3)
         for i in range(8):
             # Element (r, c) of a matrix is half c % 2 of lane 4r + c / 2.
@@ -111,20 +120,20 @@ def _registers(ctx, u, frame, row, mask):
 
 
 @njit
-def bulk_step(op, ctx, u, frame, consts, t, row, mask):
-    """Execute one micro-op of this family; returns `DONE`, `WAITING` or `FAILED` of `gpu_model.machine.mbarrier`."""
+def bulk_step(op, ctx, u, frame, consts, t, row, mask, into):
+    """Execute one micro-op of this family, leaving its addresses at `into`; returns what those of `mbarrier` do."""
     if op == Op.BARRIER_ARRIVE:
-        return mbarrier.arrive(ctx, u, frame, consts, t, row, mask)
+        return mbarrier.arrive(ctx, u, frame, consts, t, row, mask, into)
     if op == Op.BARRIER_TEST:
-        return mbarrier.test(ctx, u, frame, consts, row, mask)
+        return mbarrier.test(ctx, u, frame, consts, row, mask, into)
     if op == Op.BARRIER_SET:
-        return mbarrier.exchange(ctx, u, frame, consts, row)
+        return mbarrier.exchange(ctx, u, frame, consts, row, into)
     if op == Op.BARRIER_STORE:
-        return mbarrier.store(ctx, u, frame, consts, row, mask)
+        return mbarrier.store(ctx, u, frame, consts, row, mask, into)
     if op == Op.REGISTERS:
         return _registers(ctx, u, frame, row, mask)
     if op == Op.STSM:
-        return _stsm(ctx, u, frame, consts, row)
+        return _stsm(ctx, u, frame, consts, row, into)
     if op == Op.BLOCK_COPY:
-        return _block_copy(ctx, u, frame, consts, row)
-    return tensor_copy(ctx, u, frame, consts, row, op)
+        return _block_copy(ctx, u, frame, consts, row, into)
+    return tensor_copy(ctx, u, frame, consts, row, op, into)

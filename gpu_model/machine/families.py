@@ -87,7 +87,7 @@ def _wide(op, ctx, u, frame, consts, t, row, mask, into):
 
 @cfunc(STEP, cache=True)
 def _bulk(op, ctx, u, frame, consts, t, row, mask, into):
-    return bulk_step(op, ctx, u, frame, consts, t, row, np.uint32(mask))
+    return bulk_step(op, ctx, u, frame, consts, t, row, np.uint32(mask), into)
 
 
 @cfunc(STEP, cache=True)

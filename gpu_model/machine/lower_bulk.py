@@ -1,5 +1,7 @@
 """Lowering of asynchronous copies, their barriers and fences."""
 
+from collections.abc import Collection
+
 from gpu_model import tensormap
 from gpu_model.machine import atomics, bulk, mbarrier, reduce
 from gpu_model.machine.emit import Emit
@@ -43,6 +45,13 @@ def _uniform_rows(e: Emit, column: C) -> None:
     e.out[column] = e.uniform_register(int(operand["uniform"]))
 
 
+def arrival_kind(modifiers: Collection[str]) -> int:
+    """What a SYNCS.ARRIVE counts, as flags of `gpu_model.machine.mbarrier`."""
+    named = [flags for name, flags in _ARRIVALS.items() if name in modifiers]
+    flags = named[0] if named else mbarrier.ARRIVE_ONE | mbarrier.EXPECT_REGISTER
+    return flags | mbarrier.DROP * ("OPTOUT" in modifiers)
+
+
 def syncs(e: Emit) -> None:
     """SYNCS: set, arrive at or test an mbarrier."""
     if "CCTL" in e.modifiers:
@@ -60,11 +69,11 @@ def syncs(e: Emit) -> None:
         e.source(C.B, e.take())
         return e.op(Op.BARRIER_TEST, m0=offset, m1="TRYWAIT" in e.modifiers)
     e.known("ARRIVE", "TRANS64", "RED", "OPTOUT", *_ARRIVALS)
-    how = e.choose(_ARRIVALS, mbarrier.ARRIVE_ONE | mbarrier.EXPECT_REGISTER)
+    how = arrival_kind(e.modifiers)
     e.destination(2)
     offset = _shared_address(e)
     e.source(C.B, e.take())
-    return e.op(Op.BARRIER_ARRIVE, m0=offset, m1=how | mbarrier.DROP * ("OPTOUT" in e.modifiers))
+    return e.op(Op.BARRIER_ARRIVE, m0=offset, m1=how)
 
 
 def copies_arrive(e: Emit) -> None:

@@ -16,6 +16,7 @@ from gpu_model.machine.lanes import load_u32, load_u64, store_i64, store_u32, st
 from gpu_model.machine.microop import M0, M1, M2, PD0, A, B, C, D, field, source
 from gpu_model.machine.splits import WARP_BYTES, Warp
 from gpu_model.machine.window import shared_at
+from gpu_model.trace import OPERAND_SHIFT
 
 FAILED, DONE, WAITING = 0, 1, 2  # results of these micro-ops; WAITING: done, and the warp's turn should end
 
@@ -51,6 +52,18 @@ def update_barrier(state, arrivals, announced, drop):
 
 
 @njit
+def counted(how, value):
+    """Arrivals of one lane, and the bytes that it announces (negative: completes)."""
+    arrivals = value if how & ARRIVE_REGISTER else np.int64(how & ARRIVE_ONE)
+    announced = np.int64(1) if how & EXPECT_ONE else value if how & EXPECT_REGISTER else np.int64(0)
+    if how & COMPLETE_REGISTER:
+        announced = -value
+    elif how & COMPLETE_ONE:
+        announced = np.int64(-1)
+    return arrivals, announced
+
+
+@njit
 def change_barrier(ctx, host, arrivals, announced, drop):
     """Update the mbarrier at a host address; returns what it was."""
     state = load_u64(host, 0)
@@ -70,22 +83,19 @@ def complete(ctx, row, lane, barrier, size):
 
 
 @njit
-def arrive(ctx, u, frame, consts, t, row, mask):
+def arrive(ctx, u, frame, consts, t, row, mask, into):
     """SYNCS.ARRIVE, ARRIVES: lane by lane; the state before is the result."""
     how, count = field(u, M1), source(u, B, frame, consts)
     for lane in range(32):
         if not (mask >> lane) & 1:
             continue
-        host = shared_at(ctx, row, lane, lane_address(u, frame, consts, lane), 8, 8)
+        address = lane_address(u, frame, consts, lane)
+        host = shared_at(ctx, row, lane, address, 8, 8)
         if host == 0:
             return FAILED
         value = np.int64(load_u32(count, lane))
-        arrivals = value if how & ARRIVE_REGISTER else np.int64(how & ARRIVE_ONE)
-        announced = np.int64(1) if how & EXPECT_ONE else value if how & EXPECT_REGISTER else np.int64(0)
-        if how & COMPLETE_REGISTER:
-            announced = -value
-        elif how & COMPLETE_ONE:
-            announced = np.int64(-1)
+        store_i64(into, lane, address | value << OPERAND_SHIFT)
+        arrivals, announced = counted(how, value)
         state = change_barrier(ctx, host, arrivals, announced, how & DROP)
         pending = (np.uint64(0) - (state >> np.uint64(43))) & _COUNT
         store_u32(t, lane, np.uint32(0))
@@ -96,7 +106,7 @@ def arrive(ctx, u, frame, consts, t, row, mask):
 
 
 @njit
-def test(ctx, u, frame, consts, row, mask):
+def test(ctx, u, frame, consts, row, mask, into):
     """SYNCS.PHASECHK: true where the phase that B's top bit names is complete."""
     phases, found = source(u, B, frame, consts), np.uint32(0)
     for lane in range(32):
@@ -109,6 +119,7 @@ def test(ctx, u, frame, consts, row, mask):
         asked = load_u32(phases, lane) >> np.uint32(31)
         now = np.uint32(load_u64(host, 0) >> np.uint64(63))
         found |= np.uint32((now ^ asked) << np.uint32(lane))
+        store_i64(into, lane, address | np.int64(asked | (now ^ asked) << np.uint32(1)) << OPERAND_SHIFT)
         if now == asked:
             warp = get(ctx, Context.WARP_STATES) + WARP_BYTES * get(ctx, WARP)
             store_i64(warp, Warp.TESTED, address)
@@ -119,13 +130,16 @@ def test(ctx, u, frame, consts, row, mask):
 
 
 @njit
-def exchange(ctx, u, frame, consts, row):
+def exchange(ctx, u, frame, consts, row, into):
     """SYNCS.EXCH.64: write the barrier's word; the old one is the result."""
-    host = shared_at(ctx, row, 0, lane_address(u, frame, consts, 0), 8, 8)
+    address = lane_address(u, frame, consts, 0)
+    host = shared_at(ctx, row, 0, address, 8, 8)
     if host == 0:
         return FAILED
     data, state = source(u, B, frame, consts), load_u64(host, 0)
     store_u64(host, 0, np.uint64(load_u32(data, 0)) | np.uint64(load_u32(data + 128, 0)) << np.uint64(32))
+    store_i64(into, 0, address)
+    store_i64(into, 1, np.int64(load_u64(host, 0)))
     for lane in range(32):
         store_u32(frame + field(u, D), lane, np.uint32(state & np.uint64(0xFFFFFFFF)))
         store_u32(frame + field(u, D) + 128, lane, np.uint32(state >> np.uint64(32)))
@@ -134,7 +148,7 @@ def exchange(ctx, u, frame, consts, row):
 
 
 @njit
-def store(ctx, u, frame, consts, row, mask):
+def store(ctx, u, frame, consts, row, mask, into):
     """STAS, REDAS: store or combine M0 bytes at A's address; they complete on the barrier in A's second register.
 
     M1 is the kind of an atomic operation (EXCH to store), M2 its type.
@@ -158,6 +172,7 @@ def store(ctx, u, frame, consts, row, mask):
                 store_u64(host, 0, new)
             else:
                 store_u32(host, part, np.uint32(new))
+        store_i64(into, lane, np.int64(load_u32(addresses + 128, lane)))
         if not complete(ctx, row, lane, load_u32(addresses + 128, lane), size):
             return FAILED
     return DONE

@@ -17,7 +17,7 @@ from gpu_model.machine.context import (
     remember,
     report_fault,
 )
-from gpu_model.machine.lanes import load_u8, load_u32, load_u64, store_u8, store_u32
+from gpu_model.machine.lanes import load_u8, load_u32, load_u64, store_i64, store_u8, store_u32
 from gpu_model.machine.mbarrier import DONE, FAILED, complete
 from gpu_model.machine.microop import M0, M1, M2, M3, A, B, C, Op, field, source
 from gpu_model.machine.ranges import find_range
@@ -43,6 +43,7 @@ from gpu_model.tensormap import (
     TF32_SHIFT,
     TYPE_SHIFT,
 )
+from gpu_model.trace import CopyWord
 
 _ELEMENT_BYTES = np.array(ELEMENT_BYTES, np.int64)
 _OFFSET_MASK = (1 << CLUSTER_RANK_SHIFT) - 1
@@ -184,7 +185,46 @@ def _box(ctx, row, op, tensor, operands, kind, rank, gather, smem):
 
 
 @njit
-def tensor_copy(ctx, u, frame, consts, row, op):
+def record_bytes(into, shared, base, size):
+    """Leave a copy of contiguous bytes in a trace's address row, as a box of one dimension."""
+    for word in range(CopyWord.COUNT):
+        store_i64(into, word, np.int64(-1))
+    store_i64(into, CopyWord.SHARED, shared)
+    store_i64(into, CopyWord.BYTES, size)
+    store_i64(into, CopyWord.BASE, base)
+    store_i64(into, CopyWord.ROWS, np.int64(0))
+    for i in range(MAX_RANK):
+        store_i64(into, CopyWord.START + i, np.int64(0))
+        store_i64(into, CopyWord.BOX + i, size if i == 0 else np.int64(1))
+        store_i64(into, CopyWord.SIZE + i, size if i == 0 else np.int64(1))
+        store_i64(into, CopyWord.STRIDE + i, np.int64(1))
+
+
+@njit
+def _record_box(into, tensor, operands, first, rank, rows):
+    """Leave a tensor copy in a trace's address row."""
+    element = _ELEMENT_BYTES[(load_u32(tensor, FLAGS_WORD) >> np.uint32(TYPE_SHIFT)) & np.uint32(15)]
+    record_bytes(into, np.int64(load_u32(operands, 0)), np.int64(load_u64(tensor, 0)), element)
+    boxes, high = load_u32(tensor, BOX_WORD), load_u32(tensor, STRIDE_HIGH_WORD)
+    store_i64(into, CopyWord.ROWS, np.int64(rows))
+    for i in range(5 if rows else rank):
+        store_i64(into, CopyWord.START + i, np.int64(np.int32(load_u32(operands + 128 * (first + i), 0))))
+    count = np.int64(1)
+    for i in range(rank):
+        box, stride = np.int64(load_u32(tensor, BOX0_WORD) >> np.uint32(24)) + 1, element
+        if i > 0:
+            box = 4 if rows else np.int64(boxes >> np.uint32(8 * (i - 1)) & np.uint32(0xFF)) + 1
+            top = np.int64(high >> np.uint32(4 * (i - 1))) & 15
+            stride = (np.int64(load_u32(tensor, STRIDE_WORD + i - 1)) | top << 32) << 4
+        count *= box
+        store_i64(into, CopyWord.BOX + i, box)
+        store_i64(into, CopyWord.SIZE + i, np.int64(load_u32(tensor, SIZE_WORD + i)) + 1)
+        store_i64(into, CopyWord.STRIDE + i, stride)
+    store_i64(into, CopyWord.BYTES, count * element)
+
+
+@njit
+def tensor_copy(ctx, u, frame, consts, row, op, into):
     """UTMALDG, UTMASTG, UTMAREDG; M0 rank, M1 reduction, M2 gather, M3 whether C names the receiving blocks."""
     operands, tensor_address = source(u, A, frame, consts), word64(source(u, B, frame, consts))
     rank, kind = field(u, M0), field(u, M1)
@@ -197,6 +237,10 @@ def tensor_copy(ctx, u, frame, consts, row, op):
         return FAILED
     smem, barrier = np.int64(load_u32(operands, 0)), np.int64(load_u32(operands + 128, 0))
     blocks = np.int64(load_u32(source(u, C, frame, consts), 0) >> np.uint32(16)) if field(u, M3) else np.int64(-1)
+    _record_box(into, tensor, operands, 2 if op == Op.TENSOR_LOAD else 1, rank, field(u, M2))
+    if op == Op.TENSOR_LOAD:
+        store_i64(into, CopyWord.BARRIER, barrier)
+        store_i64(into, CopyWord.RECEIVERS, blocks)
     for turn in range(16):
         here = receiver(ctx, smem, blocks, turn)
         if here < 0:

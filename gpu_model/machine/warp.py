@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.check.layout import check_warpsync
-from gpu_model.machine.barriers import arrive, arrive_at_cluster, read_result, wait_for_cluster
+from gpu_model.machine.barriers import arrive, arrive_at_cluster, read_result, record_barrier, wait_for_cluster
 from gpu_model.machine.context import Context, Fault, get, put, report_fault
 from gpu_model.machine.integer import blend, predicate
 from gpu_model.machine.lanes import call_step, load_i64, load_u32, store_i64, store_u8, store_u32
@@ -249,10 +249,13 @@ def _execute(family, op, ctx, u, frame, consts, t, pc, mask, tracing):
     """Execute a micro-op that is not control flow; what its function returns."""
     into = get(ctx, Context.ADDRESS)
     if tracing:
-        memory = family == Family.MEMORY
+        memory = family == Family.MEMORY or family == Family.BULK
         slot = _record(ctx, pc, mask, memory, op == Op.LDGSTS)
         if memory:
             into = slot
+        if family == Family.BULK:  # not every lane writes its entry
+            for lane in range(32):
+                store_i64(into, lane, np.int64(-1))
     step = load_i64(get(ctx, Context.STEPS), family)
     return call_step(step, op, ctx, u, frame, consts, t, pc, np.int64(mask), into)
 
@@ -288,7 +291,10 @@ def run_warp(ctx, warp, frame, turn):
             pc += 1
             continue
         if tracing:
-            _record(ctx, pc, mask, False, False)
+            dynamic = op == Op.BAR and (field(u, M0) < 0 or field(u, M1) < 0)
+            slot = _record(ctx, pc, mask, dynamic, False)
+            if dynamic:
+                record_barrier(slot, u, frame, consts, mask)
         put(ctx, Context.EXECUTED, executed)
         outcome = _control(op, ctx, warp, u, frame, consts, t, pc, np.int64(active), np.int64(mask))
         if outcome == SWITCH:

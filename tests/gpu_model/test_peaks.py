@@ -85,6 +85,28 @@ def test_tensor_products(gpu, opcode, operations, rate, halved):
     assert count * operations / timing.cycles > TOLERANCE * peak
 
 
+# Operations a second of data sheets, dense, and the clock they assume; 132 SMs.
+WARPGROUP_PRODUCTS = [
+    ("HGMMA.64x256x16.F32", 16, 989.4e12),
+    ("HGMMA.64x256x16.F32.BF16", 16, 989.4e12),
+    ("HGMMA.64x128x8.F32.TF32", 8, 494.7e12),
+    ("QGMMA.64x256x32.F32.E4M3.E4M3", 32, 1978.9e12),
+    ("IGMMA.64x256x32.S8.S8", 32, 1978.9e12),
+]
+
+
+@pytest.mark.parametrize("gpu", ["h100_sxm", "h200"])
+@pytest.mark.parametrize(("opcode", "depth", "per_second"), WARPGROUP_PRODUCTS)
+def test_warpgroup_products(gpu, opcode, depth, per_second):
+    columns = int(opcode.split("x")[1])
+    product = f"[B------:R-:W-:-:S03] {opcode} R24, gdesc[UR4], R24"
+    listing = "\n".join([*[product] * 7, f"{product}, gsb0", "[B------:R-:W-:-:S02] WARPGROUP.DEPBAR.LE gsb0, 0x0"])
+    timing, _ = run(gpu, listing, blocks=1, repeats=6, sm_count=1)
+    operations = int(timing.issued[:8].sum()) / 4 * 2 * 64 * columns * depth
+    peak = per_second / 132 / 1830e6
+    assert TOLERANCE * peak < operations / timing.cycles <= peak * 1.0001
+
+
 @pytest.mark.parametrize("gpu", gpu_names())
 def test_shared_memory(gpu):
     timing, spec = run(gpu, loads("LDS.128", "[R2]"), blocks=1, repeats=40, region=32768, sm_count=1)
