@@ -16,6 +16,13 @@ def _leading_zeros_ir(typing_context: Any, value: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
+def _popcount_ir(typing_context: Any, value: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), codegen
+
+
 def _float_bits_ir(typing_context: Any, value: Any) -> Any:
     def codegen(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.IntType(32))
@@ -118,6 +125,9 @@ def _at_most_31(builder: Any, shift: Any) -> Any:
 
 leading_zeros: Any = intrinsic(_leading_zeros_ir)
 """Zeros above the leading one of a uint64; 64 for zero."""
+
+popcount: Any = intrinsic(_popcount_ir)
+"""Ones in a uint64."""
 
 float_bits: Any = intrinsic(_float_bits_ir)
 """Bit pattern of a float32, as uint32."""

@@ -53,6 +53,11 @@ def statistics(component: Component, name: str, script: list[str]) -> str:
     return _convert(component, name, [*script, "tee -q -o {out} stat -json -tech cmos"], "stat.json")
 
 
+def mapped(component: Component, name: str, script: list[str]) -> str:
+    """JSON of the netlist that `script` makes of `component`; `{top}` in it is the module's name."""
+    return _convert(component, name, [*script, "write_json {out}"], "netlist.json")
+
+
 def _convert(component: Component, name: str, script: list[str], output: str) -> str:
     source = rtlil.convert(component, name=name, emit_src=False)
     with tempfile.TemporaryDirectory() as scratch:

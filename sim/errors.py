@@ -15,6 +15,7 @@ _BASES = (
     ("gpu_model.errors", "GpuError"),
     ("rtl.tools", "ToolError"),
     ("hw.gpu_settings", "GpuSpecError"),
+    ("hw.technology", "TechnologyError"),
 )
 
 

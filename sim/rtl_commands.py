@@ -1,5 +1,6 @@
 """`warptree rtl`: the MX MAC's hardware, one command each for its Verilog, its proof, its tests and its area."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ from sim.errors import SimError
 if TYPE_CHECKING:
     from rtl.mac import MacDesign
 
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
 rtl_app = typer.Typer(no_args_is_help=True, help="The MX MAC as hardware: Verilog, proof, tests, area.")
 
 ElementOption = Annotated[
@@ -26,6 +28,38 @@ def prove(mantissa_bits: MantissaOption = 16, element: ElementOption = None) -> 
     from sim.rtl_prove import run_proof
 
     raise typer.Exit(0 if run_proof(_design(mantissa_bits), _names(element), typer.echo) else 1)
+
+
+@rtl_app.command(context_settings=PASS_ON)
+def power(
+    context: typer.Context,
+    script: Annotated[
+        Path | None, typer.Argument(help="A Triton script whose dot products to run, and its arguments.")
+    ] = None,
+    technology: Annotated[str, typer.Option(help="22nm, 16nm, 12nm, 7nm, 5nm, or a TOML file.")] = "22nm",
+    mantissa_bits: MantissaOption = 16,
+    element: ElementOption = None,
+    glitches: Annotated[bool, typer.Option("--glitches", help="One unit of delay a gate; slower, an upper bound.")] = (
+        False
+    ),
+    tiles: Annotated[int, typer.Option(min=1, help="8 x 8 tiles of dot products to run.")] = 16,
+    gpu: Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")] = "rtx_a6000",
+) -> None:
+    """Energy per operation of the MAC array, from the toggles of its gates on a script's operands."""
+    from hw.technology import load_technology
+    from rtl import tools
+
+    tools.require("synthesis")
+    from sim.console import Console
+    from sim.rtl_power import gaussian_tiles, report_power, script_tiles
+
+    node, design, names = load_technology(technology), _design(mantissa_bits), _names(element)
+    if script is None:
+        typer.echo("operands: standard normal, as no script was given")
+        operands = gaussian_tiles(tiles)
+    else:
+        operands = script_tiles(script, context.args, gpu, tiles, Console())
+    report_power(design, names, operands, node, typer.echo, glitches=glitches)
 
 
 def _design(mantissa_bits: int) -> "MacDesign":

@@ -1,0 +1,6 @@
+"""Energy from toggles: the mapped netlist runs a kernel's operands and every net that changes is charged.
+
+mapped      a component mapped to simple gates, as arrays
+toggles     64 samples at once through the gates, glitches included, changes of every net counted
+array       what an output-stationary array of MACs switches: gates, registers, clock, broadcast wires
+"""

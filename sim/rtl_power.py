@@ -1,0 +1,80 @@
+"""`warptree rtl power`: energy per operation of the MAC array, format by format, on a script's own dot products."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hw.technology import Technology
+from mx_formats.block import BlockFormat
+from mx_formats.quantize import quantize
+from mx_formats.scale import E8M0
+from rtl.mac import MacDesign
+from rtl.power.array import SIDE, ArrayEnergy, array_energy
+from sim.console import Console
+from sim.dots import BLOCK, Dots
+from sim.errors import SimError
+
+# Ratios of energy per operation to INT8's, arXiv 2511.06313, whole system: 657 / 1438 to 1675 / 4065 GOPS/W.
+PUBLISHED = {"INT8": (1.0, 1.0), "E2M1": (4065 / 657, 4065 / 657)} | dict.fromkeys(
+    ("E5M2", "E4M3", "E3M2", "E2M3"), (1438 / 657, 1675 / 657)
+)
+K = 128  # length of the dot products where no script gives them
+Operands = tuple[np.ndarray, np.ndarray]  # float32[8 t, k] twice, tiles of eight rows
+
+
+def gaussian_tiles(tiles: int) -> Operands:
+    """Independent normal operands, the same every time."""
+    a, b = np.random.default_rng(0).standard_normal((2, tiles * SIDE, K)).astype(np.float32)
+    return a, b
+
+
+def script_tiles(script: Path, arguments: Sequence[str], gpu_name: str, tiles: int, console: Console) -> Operands:
+    """Tiles of the longest dot products that a script's tensor-core instructions make, spread evenly over them.
+
+    Raises:
+        SimError: the script has no such instruction, or cannot be run.
+    """
+    from hw.gpu_spec import load_gpu
+    from sim.record import record
+    from sim.script import run_script
+
+    with console.stage("run", live=False) as stage:
+        _, recording = record(lambda: run_script(script, arguments), load_gpu(gpu_name), stage, cuda=True)
+        stage.done(f"{sum(dots.count for dots in recording.dots):,} dot products")
+    if not recording.dots:
+        raise SimError(f"{script} ran no tensor-core product whose operands could be recorded; "
+                       "try one with tl.dot, or no script for normal operands")  # fmt: skip
+    return tiles_of_dots(max(recording.dots, key=lambda dots: dots.length), tiles)
+
+
+def tiles_of_dots(dots: Dots, tiles: int) -> Operands:
+    """Eight rows of A and eight of B a tile; at most as many tiles as there are."""
+    halves = dots.a.reshape(-1, SIDE, dots.length)  # two tiles an instruction's 16 x 8 outputs
+    chosen = np.unique(np.linspace(0, len(halves) - 1, tiles).astype(np.int64))
+    return halves[chosen].reshape(-1, dots.length), dots.b[chosen // 2].reshape(-1, dots.length)
+
+
+def report_power(
+    design: MacDesign,
+    names: Sequence[str],
+    operands: Operands,
+    technology: Technology,
+    say: Callable[[str], None],
+    *,
+    glitches: bool,
+) -> dict[str, ArrayEnergy]:
+    """Say energy per operation of each format, its parts, and its ratio to INT8's beside the published one."""
+    delays = "one unit of delay a gate" if glitches else "no delay: every net changes at most once a cycle"
+    say(f"8 x 8 MACs, M = {design.mantissa_bits}, {technology.name} at {technology.voltage_v} V, {delays}; simulated")
+    say("fJ per operation        gates  accum.  operands  wires   total   GOPS/W   INT8 / this   published")
+    energies: dict[str, ArrayEnergy] = {}
+    for name in ("INT8", *(name for name in names if name != "INT8")):
+        block = BlockFormat(design.elements[design.mode(name)], E8M0, BLOCK)
+        a, b = (quantize(side, block) for side in operands)
+        energies[name] = found = array_energy(design, a, b, technology, glitches=glitches)
+        ratio, (low, high) = energies["INT8"].total / found.total, PUBLISHED[name]
+        published = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
+        say(f"{name:<22}{found.gates:>7.1f} {found.accumulators:>7.1f} {found.operands:>9.1f} {found.wires:>6.1f} "
+            f"{found.total:>7.1f} {found.gops_per_watt:>8.0f} {ratio:>13.2f}   {published}")  # fmt: skip
+    return energies
