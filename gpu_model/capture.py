@@ -85,6 +85,11 @@ class CapturingDriver:
         """The launcher of one compiled kernel."""
         return _Launcher(self, self._real.launcher_cls(src, metadata), src, metadata)
 
+    @property
+    def sm_count(self) -> int:
+        """SMs of the GPU in use."""
+        return self._real.utils.get_device_properties(self._real.get_current_device())["multiprocessor_count"]
+
     def synchronize(self) -> None:
         """Wait until the GPU has done everything it was given."""
         self._real.get_device_interface().synchronize()
@@ -109,7 +114,7 @@ class _Launcher:
         driver.synchronize()
         copies = _HostCopies()
         try:
-            builder = LaunchBuilder(self._src, self._metadata, copies.place)
+            builder = LaunchBuilder(self._src, self._metadata, driver.sm_count, copies.place)
             launch = builder((grid_x, grid_y, grid_z), decode(driver.utils.images[function]), arguments)
         except GpuError as error:
             recorder.skip(self._metadata.name, str(error))

@@ -25,10 +25,11 @@ class _Geometry:
     block: int  # three words: threads of a block
     grid: int  # three words: blocks
     stack_top: int  # of a thread's local memory
+    sms: int  # SMs of the GPU
 
 
-_EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28)
-_LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C)  # sm_100 and up
+_EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28, sms=0x10C)
+_LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C, sms=0x2D0)  # sm_100 and up
 _PARAMETER_ADDRESS = {90: 0x198, 120: 0x348}  # generic address of the parameters, for tensor maps among them
 _SHARED_WINDOW, _LOCAL_WINDOW = 0x18, 0x20
 
@@ -113,6 +114,7 @@ class Launch:
         parameter_address: where a copy of the parameters lies in global memory, 0 if there is none.
         cubin: the code image that `program` was decoded from; empty for a program made by hand.
         arguments: what the parameters are, as far as they are known.
+        sm_count: SMs of the GPU, for kernels that ask where they run.
     """
 
     program: Program
@@ -126,6 +128,7 @@ class Launch:
     parameter_address: int = 0
     cubin: bytes = field(default=b"", repr=False)
     arguments: tuple[Argument, ...] = ()
+    sm_count: int = 1
 
     def memory(self) -> list[np.ndarray]:
         """The bytes of each segment, uint8[size], as they are now; views that live as long as the launch."""
@@ -174,6 +177,7 @@ class Launch:
         struct.pack_into("<3I", bank, where.block, self.threads, 1, 1)
         struct.pack_into("<3I", bank, where.grid, *self.grid)
         struct.pack_into("<I", bank, where.stack_top, local_bytes(self.program))
+        struct.pack_into("<I", bank, where.sms, self.sm_count)
         if where is _EARLIER:
             struct.pack_into("<Q", bank, _SHARED_WINDOW, SHARED_WINDOW)
             struct.pack_into("<Q", bank, _LOCAL_WINDOW, LOCAL_WINDOW)

@@ -71,6 +71,7 @@ class _LaunchHeader(Header):
     segments: Annotated[tuple[_SegmentRow, ...], Field(max_length=MAX_SECTIONS)]
     global_address: Count
     parameter_address: Count
+    sm_count: Annotated[int, Field(ge=1, le=4096)]
     origin: Origin | None
 
 
@@ -92,6 +93,7 @@ class StoredLaunch:
         after: contents after it, None where they are not known.
         global_address: where the kernel's own global data lies, 0 if it has none.
         parameter_address: where a copy of the parameters lies in global memory, 0 if there is none.
+        sm_count: SMs of the GPU.
         origin: who computed `after`; None without outputs.
     """
 
@@ -108,6 +110,7 @@ class StoredLaunch:
     after: tuple[np.ndarray | None, ...] = field(repr=False)
     global_address: int
     parameter_address: int
+    sm_count: int
     origin: Origin | None
 
     def launch(self) -> Launch:
@@ -134,6 +137,7 @@ class StoredLaunch:
             parameter_address=self.parameter_address,
             cubin=self.cubin,
             arguments=self.arguments,
+            sm_count=self.sm_count,
         )
 
 
@@ -198,6 +202,7 @@ class LaunchWriter:
             ),
             global_address=launch.global_address,
             parameter_address=launch.parameter_address,
+            sm_count=launch.sm_count,
             origin=self._origin,
             sections=tuple(self._writer.sections),
         )
@@ -250,6 +255,7 @@ def _assemble(path: Path, header: _LaunchHeader, sections: list[np.ndarray], max
         after=after,
         global_address=header.global_address,
         parameter_address=header.parameter_address,
+        sm_count=header.sm_count,
         origin=header.origin,
     )
     _check_code(stored, header)

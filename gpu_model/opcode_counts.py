@@ -1,10 +1,11 @@
 """Count the opcodes of the kernels a test run executes: `pytest -p gpu_model.opcode_counts --opcode-counts FILE`.
 
-The file is JSON: architecture to full opcode name to the number of kernels that had it. With xdist the workers'
-counts are added up. `warptree opcodes --counts FILE` reads it.
+The file is a CSV: a row for each full opcode name, a column for each architecture, the number of kernels that had it.
+With xdist the workers' counts are added up. `opcode_counts.csv`, the counts of this project's own tests, is what
+`warptree opcodes` shows unless it is given another file.
 """
 
-import json
+import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,19 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send the counts to the controller, or write them."""
-    counts = {arch: dict(sorted(names.items())) for arch, names in sorted(session.config.stash[_COUNTS].items())}
+    counts = session.config.stash[_COUNTS]
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output[_SENT] = counts
+        output[_SENT] = {arch: dict(names) for arch, names in counts.items()}
     elif session.config.option.opcode_counts:
-        session.config.option.opcode_counts.write_text(json.dumps(counts, indent=1))
+        write_counts(session.config.option.opcode_counts, counts)
+
+
+def write_counts(path: Path, counts: Counts) -> None:
+    """Write counts, architectures and names in order."""
+    arches = sorted(counts, key=int)
+    with path.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["opcode", *(f"sm_{arch}" for arch in arches)])
+        for name in sorted({name for names in counts.values() for name in names}):
+            table.writerow([name, *(counts[arch][name] for arch in arches)])

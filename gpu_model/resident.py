@@ -167,6 +167,7 @@ class ResidentBlock:
         """Put a block at its first instruction, with cleared registers and memories."""
         ctx, self.block = self._ctx, block
         ctx[Context.CTAID_X], ctx[Context.CTAID_Y], ctx[Context.CTAID_Z] = self.launch.block_index(block)
+        ctx[Context.SM] = block % self.launch.sm_count  # blocks are dealt out in turn, as they first are on a GPU
         for entry in (Context.TRACE_EVENTS, Context.TRACE_ACCESSES, Context.UNDO_COUNT, Context.DOT_COUNT,
                       Context.EXECUTED, Context.CHANGED, Context.FAULT, Context.NEXT_WARP, Context.IDLE):  # fmt: skip
             ctx[entry] = 0

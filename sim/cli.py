@@ -246,16 +246,14 @@ def doctor() -> None:
 
 @app.command()
 def opcodes(
-    arch: Annotated[int | None, typer.Option(help="Only what was seen on this architecture, such as 90.")] = None,
-    counts: Annotated[Path | None, typer.Option(help="Counts of a test run (`pytest --opcode-counts`).")] = None,
+    arch: Annotated[str | None, typer.Option(help="Only what was seen on this architecture, such as sm_90.")] = None,
+    counts: Annotated[Path | None, typer.Option(help="Counts of another test run, a CSV.")] = None,
     json_line: JsonOption = False,
 ) -> None:
-    """List the SASS opcodes and modifiers that the machine has, and which tests had them."""
-    from sim.opcodes import coverage, print_coverage, read_counts
+    """List the SASS opcodes and modifiers that the machine has, and how many test kernels had them."""
+    from sim.opcodes import architecture, counted, coverage, print_coverage
 
-    if arch is not None and counts is None:
-        raise SimError("which opcodes an architecture has is known from kernels: give --counts FILE with --arch")
-    print_coverage(coverage(read_counts(counts) if counts else None, arch), as_json=json_line)
+    print_coverage(coverage(counted(counts), architecture(arch)), as_json=json_line)
 
 
 @app.command()

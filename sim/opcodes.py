@@ -1,5 +1,6 @@
 """The coverage table of the machine: what `warptree opcodes` prints."""
 
+import csv
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import gpu_model
 from gpu_model.machine.coverage import opcode_table
 from sim.errors import SimError
 
-_HOW = "write them with `pytest -p gpu_model.opcode_counts --opcode-counts FILE`"
+_OWN = Path(gpu_model.__file__).with_name("opcode_counts.csv")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Coverage:
 
     Attributes:
         opcode, modifiers, families, result, bound: as `gpu_model.machine.coverage.OpcodeRow`.
-        seen: architecture to the number of kernels that had the opcode; None where nothing was counted.
+        seen: architecture to the number of kernels that had the opcode, in any form.
         forms: full names seen, such as LDG.E.128.
     """
 
@@ -28,29 +30,57 @@ class Coverage:
     families: tuple[str, ...]
     result: str
     bound: str
-    seen: dict[int, int] | None
+    seen: dict[int, int]
     forms: tuple[str, ...]
 
 
-def read_counts(path: Path) -> dict[int, dict[str, int]]:
-    """Counts of a test run: architecture to full opcode name to kernels.
+def architecture(name: str | None) -> int | None:
+    """The number of an architecture named sm_90 or 90.
 
     Raises:
-        SimError: the file is not one that `--opcode-counts` wrote.
+        SimError: it is named in no such way.
+    """
+    digits = (name or "").removeprefix("sm_")
+    if name is not None and not digits.isdecimal():
+        raise SimError(f"--arch: got {name!r}, expected an architecture such as sm_90")
+    return int(digits) if digits else None
+
+
+def counted(path: Path | None) -> dict[int, dict[str, int]]:
+    """Counts of a test run: architecture to full opcode name to kernels, at least one.
+
+    Args:
+        path: what `--opcode-counts` wrote; without it, the counts of this project's own tests.
+
+    Raises:
+        SimError: the file holds something else, or can't be read.
     """
     try:
-        data = json.loads(path.read_text())
-        return {int(arch): {str(name): int(count) for name, count in names.items()} for arch, names in data.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise SimError(f"{path} holds no opcode counts ({error}); {_HOW}") from error
+        header, *rows = csv.reader((path or _OWN).read_text().splitlines())
+        counts: dict[int, dict[str, int]] = {int(name.removeprefix("sm_")): {} for name in header[1:]}
+        for opcode, *numbers in rows:
+            for names, number in zip(counts.values(), numbers, strict=True):
+                if number != "0":
+                    names[opcode] = int(number)
+        return counts
+    except (OSError, ValueError) as error:
+        how = "write them with `pytest -p gpu_model.opcode_counts --opcode-counts FILE`"
+        raise SimError(f"{path} holds no opcode counts ({error}); {how}") from error
 
 
-def coverage(counts: dict[int, dict[str, int]] | None, arch: int | None) -> list[Coverage]:
-    """The table; with counts, only what was seen on an architecture if one is named."""
+def coverage(counts: dict[int, dict[str, int]], arch: int | None) -> list[Coverage]:
+    """The table; only what was seen on an architecture if one is named.
+
+    Raises:
+        SimError: nothing was counted on that architecture.
+    """
+    if arch is not None and arch not in counts:
+        known = ", ".join(f"sm_{number}" for number in sorted(counts))
+        raise SimError(f"--arch: sm_{arch} was not counted, legal are {known}")
     rows = []
     for row in opcode_table():
-        seen, forms = _seen(row.opcode, counts, arch) if counts is not None else (None, ())
-        if arch is None or seen is None or seen:
+        seen, forms = _seen(row.opcode, counts, arch)
+        if arch is None or seen:
             rows.append(Coverage(row.opcode, row.modifiers, row.families, row.result, row.bound, seen, forms))
     return rows
 
@@ -71,10 +101,10 @@ def print_coverage(rows: list[Coverage], *, as_json: bool) -> None:
         print(json.dumps([asdict(row) for row in rows]))
         return
     table = Table(title=f"{len(rows)} opcodes")
-    for column in ("opcode", "becomes", "result", "seen in kernels", "modifiers"):
+    for column in ("opcode", "becomes", "result", "seen in test kernels", "modifiers"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        seen = "not counted" if row.seen is None else ", ".join(f"sm_{a}: {n}" for a, n in row.seen.items()) or "never"
+        seen = ", ".join(f"sm_{a}: {n}" for a, n in row.seen.items()) or "never"
         result = f"bounded: {row.bound}" if row.bound else row.result
         table.add_row(row.opcode, ", ".join(row.families), result, seen, " ".join(row.modifiers))
     Console().print(table)

@@ -73,8 +73,9 @@ class Context(IntEnum):
     REGISTERS = 60  # of a thread at the start, and how many of all warps' together are in the block's pool
     POOL = 61
     CHECK = 62  # address of the check state (gpu_model.check), 0 without checks
-    NAMED_BARRIERS = 63  # 16 named barriers, four entries each: see `gpu_model.machine.barriers`
-    COUNT = 63 + 16 * 4
+    SM = 63  # that the block runs on
+    NAMED_BARRIERS = 64  # 16 named barriers, four entries each: see `gpu_model.machine.barriers`
+    COUNT = 64 + 16 * 4
 
 
 class Fault(IntEnum):

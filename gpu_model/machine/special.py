@@ -15,7 +15,7 @@ SR_ZERO, SR_LANE, SR_TID_X, SR_TID_Y, SR_TID_Z, SR_CTAID_X, SR_CTAID_Y, SR_CTAID
 
 SR_CLOCKLO, SR_CLOCKHI, SR_LT, SR_LE, SR_GT, SR_GE, SR_EQ = range(9, 16)
 SR_VIRTID, SR_GLOBALTIMERLO, SR_GLOBALTIMERHI = 22, 23, 24
-SR_WINDOW_HIGH, SR_RANK = 19, 20  # SR_SWINLO and SR_CgaSize (which of a launch's cluster shapes) read 0
+SR_SM, SR_WINDOW_HIGH, SR_RANK = 16, 19, 20  # SR_SWINLO and SR_CgaSize (which of a launch's cluster shapes) read 0
 
 
 @njit
@@ -55,6 +55,8 @@ def _special_value(ctx, which, lane):
         value = 1 << lane
     elif which == SR_WINDOW_HIGH:
         value = SHARED_WINDOW >> 32
+    elif which == SR_SM:
+        value = get(ctx, Context.SM)
     elif which == SR_RANK:
         value = get(ctx, Context.RANK)
     return value

@@ -16,6 +16,8 @@ from gpu_model.program import Program
 from gpu_model.tensormap import HOST_TYPE_OF_DEVICE, encode_tiled
 from gpu_model.triton_backend.pointees import pointed_to
 
+_MAY_BE_ADDRESSES, _FIRST_ADDRESS = ("*", "i64", "u64"), 1 << 32
+
 
 def _flatten(types: Any, values: Any, names: Any, descriptors: Iterator[dict]) -> list[tuple[str, Any, str]]:
     """Pair types with values through nested tuples; compile-time constants drop out, tensor descriptors expand."""
@@ -90,6 +92,7 @@ class LaunchBuilder:
     Args:
         src: what was compiled, for its signature.
         metadata: Triton's, of the compiled kernel.
+        sm_count: SMs of the GPU.
         place: the segment of a tensor argument, given the tensor and the argument's name.
 
     Attributes:
@@ -97,8 +100,10 @@ class LaunchBuilder:
         tensors: its tensors by name, those that it reaches through addresses in others included.
     """
 
-    def __init__(self, src: Any, metadata: Any, place: Callable[[torch.Tensor, str], Segment] = _tensor_segment):
-        self._metadata, self._place = metadata, place
+    def __init__(
+        self, src: Any, metadata: Any, sm_count: int, place: Callable[[torch.Tensor, str], Segment] = _tensor_segment
+    ):
+        self._metadata, self._sm_count, self._place = metadata, sm_count, place
         self.types, self.names = list(src.signature.values()), list(src.signature)
         self.scratch: set[int] = set()
         self.tensors: list[tuple[str, torch.Tensor]] = []
@@ -113,17 +118,22 @@ class LaunchBuilder:
         grid = (grid[0] * getattr(self._metadata, "num_ctas", 1), *grid[1:])
         segments: list[Segment] = []
         named: list[tuple[str, str, bytes]] = []
+        addresses: list[tuple[str, int]] = []
         descriptors = iter(getattr(self._metadata, "tensordesc_meta", None) or ())
         for kind, value, name in _flatten(self.types, arguments, self.names, descriptors):
             if kind == "nvTmaDesc":
                 segments.append(self._place(value[1], name))
                 named.append((name, kind, value[0]))
             else:
-                value = self._pointer(value, name, segments) if kind.startswith("*") else value
+                held = len(segments)
+                if kind.startswith("*"):
+                    value = self._pointer(value, name, segments)
+                if len(segments) == held and kind.startswith(_MAY_BE_ADDRESSES) and value >= _FIRST_ADDRESS:
+                    addresses.append((name, int(value)))
                 named.append((name, kind, pack_value(kind, value)))
         named_arguments = zip(self.names, arguments, strict=True)
         tensors = [pair for name, value in named_arguments for pair in _tensors(name, value)]
-        pointees = pointed_to(tensors, segments)
+        pointees = pointed_to(tensors, addresses, segments)
         self.tensors = tensors + pointees
         segments += [self._place(tensor, name) for name, tensor in pointees]
         buffers = [self._scratch(kind, grid) for kind in ("global", "profile")]
@@ -152,6 +162,7 @@ class LaunchBuilder:
             parameter_address=visible.ctypes.data if len(visible) else 0,
             cubin=cubin.image,
             arguments=described,
+            sm_count=self._sm_count,
         )
 
     def _pointer(self, value: Any, name: str, segments: list[Segment]) -> int:
@@ -186,7 +197,7 @@ def make_launcher(gpu: Any) -> type:
         """One compiled kernel's entry, called by Triton for each launch."""
 
         def __init__(self, src: Any, metadata: Any):
-            self._build = LaunchBuilder(src, metadata)
+            self._build = LaunchBuilder(src, metadata, gpu.spec.sm_count)
 
         def __call__(self, grid_x: int, grid_y: int, grid_z: int, stream: int, function: tuple[Program, Cubin],
                      kernel_metadata: Any, launch_metadata: Any, enter_hook: Any, exit_hook: Any,

@@ -1,7 +1,8 @@
-"""Tensors that a kernel reaches through addresses stored in other tensors, as grouped matrix products do.
+"""Tensors that a kernel reaches through addresses: given as integers, or stored in other tensors.
 
-A launch may touch its arguments' memory only, so these have to be found: a 64-bit integer argument whose elements lie
-in the memory of a living tensor makes that memory reachable, and what addresses in there point to as well.
+A launch may touch its arguments' memory only, so these have to be found: an address in the memory of a living tensor,
+be it an argument (`x.data_ptr()`) or an element of a 64-bit integer tensor (grouped matrix products), makes that memory
+reachable, and what addresses in there point to as well.
 """
 
 import gc
@@ -28,21 +29,21 @@ def _addresses(tensor: torch.Tensor, known: list[Segment]) -> tuple[np.ndarray, 
     return values[wanted], first[wanted]
 
 
-def _living(device: str) -> Iterator[torch.Tensor]:
+def _living() -> Iterator[torch.Tensor]:
     for thing in gc.get_objects():
         if (
             issubclass(type(thing), torch.Tensor)
             and type(thing).__torch_dispatch__ is torch._C._disabled_torch_dispatch_impl
             and thing.layout is torch.strided
-            and thing.device.type == device
+            and thing.device.type in ("cpu", "cuda")
         ):
             yield thing
 
 
-def _owners(device: str) -> tuple[np.ndarray, np.ndarray, list[torch.Tensor]]:
+def _owners() -> tuple[np.ndarray, np.ndarray, list[torch.Tensor]]:
     """First byte, end and a tensor of every living storage, by address."""
     found = {}
-    for tensor in _living(device):
+    for tensor in _living():
         storage = tensor.untyped_storage()
         if storage.nbytes():
             found.setdefault(storage.data_ptr(), (storage.data_ptr() + storage.nbytes(), tensor))
@@ -51,16 +52,18 @@ def _owners(device: str) -> tuple[np.ndarray, np.ndarray, list[torch.Tensor]]:
     return np.array(starts, np.int64), np.array(ends, np.int64), tensors
 
 
-def pointed_to(arguments: list[Named], known: list[Segment]) -> list[Named]:
-    """Living tensors that elements of a launch's tensor arguments point into, named after the element.
+def pointed_to(arguments: list[Named], addresses: list[tuple[str, int]], known: list[Segment]) -> list[Named]:
+    """Living tensors that addresses among a launch's arguments, or elements of its tensors, point into.
 
     Args:
         arguments: the launch's tensors by argument name.
+        addresses: its pointers that were given as integers.
         known: memory that is reachable already.
     """
     found: list[Named] = []
     with torch._C.DisableTorchFunction():
-        waiting, owners = list(arguments), None
+        given = [(name, torch.tensor(value, dtype=torch.int64, device="cpu")) for name, value in addresses]
+        waiting, owners = [*given, *arguments], None
         seen: set[int] = set()
         while waiting:
             name, tensor = waiting.pop(0)
@@ -68,12 +71,13 @@ def pointed_to(arguments: list[Named], known: list[Segment]) -> list[Named]:
             if not len(values):
                 continue
             if owners is None:
-                owners = _owners(tensor.device.type)
+                owners = _owners()
             starts, ends, tensors = owners
             places = np.searchsorted(starts, values, side="right") - 1
             for value, index, place in zip(values.tolist(), indices.tolist(), places.tolist(), strict=True):
                 if place >= 0 and value < ends[place] and place not in seen:
                     seen.add(place)
-                    found.append((f"what {name}[{index}] points to", tensors[place]))
+                    source = f"{name}[{index}]" if tensor.dim() else name
+                    found.append((f"what {source} points to", tensors[place]))
                     waiting.append(found[-1])
     return found

@@ -13,7 +13,7 @@ from triton.runtime import driver
 
 from gpu_model import VirtualGPU
 from gpu_model.errors import LaunchError, UnsupportedInstruction
-from hw.gpu_spec import GpuSpecError
+from hw.gpu_spec import GpuSpecError, load_gpu
 
 
 @triton.jit
@@ -31,10 +31,18 @@ def programs(out_ptr):
 
 
 @triton.jit
-def asks_for_sm(x_ptr):
-    tl.store(x_ptr, 1.0)
+def asks_where_it_runs(out_ptr):
     sm = tl.inline_asm_elementwise("mov.u32 $0, %smid;", "=r", [], dtype=tl.int32, is_pure=True, pack=1)
-    tl.store(x_ptr + 1, sm)
+    sms = tl.inline_asm_elementwise("mov.u32 $0, %nsmid;", "=r", [], dtype=tl.int32, is_pure=True, pack=1)
+    tl.store(out_ptr + 2 * tl.program_id(0), sm)
+    tl.store(out_ptr + 2 * tl.program_id(0) + 1, sms)
+
+
+@triton.jit
+def asks_for_shared_memory(x_ptr):
+    tl.store(x_ptr, 1.0)
+    size = tl.inline_asm_elementwise("mov.u32 $0, %total_smem_size;", "=r", [], dtype=tl.int32, is_pure=True, pack=1)
+    tl.store(x_ptr + 1, size)
 
 
 def test_arguments_of_every_kind():
@@ -91,11 +99,21 @@ def test_grid_limits_are_named():
 def test_unsupported_opcode_is_named_before_anything_runs():
     x = torch.zeros(2)
     with VirtualGPU("rtx_a6000"), pytest.raises(UnsupportedInstruction) as caught:
-        asks_for_sm[(1,)](x)
+        asks_for_shared_memory[(1,)](x)
     message = str(caught.value)
-    for word in ("kernel asks_for_sm", "PC 0x", "test_device.py:", "sm_86", "SR_VIRTUALSMID"):
+    for word in ("kernel asks_for_shared_memory", "PC 0x", "test_device.py:", "sm_86", "SR_SMEMSZ"):
         assert word in message, message
     assert x.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("gpu", ["rtx_a6000", "h100_sxm", "rtx_5090"])
+def test_blocks_know_their_sm(gpu):
+    sms, blocks = load_gpu(gpu).sm_count, 200
+    out = torch.zeros(blocks, 2, dtype=torch.int32)
+    with VirtualGPU(gpu):
+        asks_where_it_runs[(blocks,)](out)
+    assert out[:, 0].tolist() == [block % sms for block in range(blocks)]
+    assert out[:, 1].tolist() == [sms] * blocks
 
 
 def test_timing_is_deterministic_and_advances_the_clock():

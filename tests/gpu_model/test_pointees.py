@@ -4,6 +4,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.compiler import ASTSource
 
 from gpu_model import VirtualGPU
 from gpu_model.errors import HostTensorError, MemoryFault
@@ -39,6 +40,29 @@ def test_an_address_inside_a_view():
     with VirtualGPU("rtx_a6000"):
         sum_through[(1,)](_addresses([base[20:40]]), out, 1, 16)
     assert out.item() == sum(range(20, 36))
+
+
+@triton.jit
+def double_at(address, out_ptr, N: tl.constexpr):
+    values = tl.load(address.to(tl.pointer_type(tl.float32)) + tl.arange(0, N))
+    tl.store(out_ptr + tl.arange(0, N), 2 * values)
+
+
+def test_addresses_as_arguments():
+    """A 64-bit integer that the kernel casts, and pointers of a kernel compiled ahead of time."""
+    x, out = torch.arange(16.0), torch.zeros(16)
+    with VirtualGPU("rtx_a6000"):
+        double_at[(1,)](x.data_ptr(), out, 16)
+        assert torch.equal(out, 2 * x)
+        source = ASTSource(double_at, {"address": "*i8", "out_ptr": "*fp32", "N": "constexpr"}, {(2,): 16})
+        triton.compile(source)[(1, 1, 1)](x.data_ptr(), out.zero_().data_ptr(), 16)
+    assert torch.equal(out, 2 * x)
+
+
+def test_an_address_past_the_end_is_named_after_the_argument():
+    x, out = torch.ones(3), torch.zeros(16)
+    with VirtualGPU("rtx_a6000"), pytest.raises(MemoryFault, match=r"what address points to \(float32\[3\]\)"):
+        double_at[(1,)](x.data_ptr(), out, 16)
 
 
 def test_past_the_end_is_named_after_the_element():
