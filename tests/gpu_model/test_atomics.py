@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from gpu_model import VirtualGPU, execute
-from gpu_model.errors import ExecutionError
+from gpu_model.errors import ExecutionError, MemoryFault
 from tests.gpu_model.sass_runner import run
 
 EDGES = np.array([0, 1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 100, 0x12345678], np.uint32)
@@ -136,3 +136,28 @@ def test_float_sums_over_blocks_are_reproducible():
         results.append(out)
     assert torch.equal(*results)
     torch.testing.assert_close(results[0][0], x.sum(), rtol=1e-5, atol=1e-5)
+
+
+@triton.jit
+def add_each(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.atomic_add(x_ptr + i, tl.load(y_ptr + i, i < n), i < n)
+
+
+@triton.jit
+def add_past_the_end(x_ptr, n):
+    tl.atomic_add(x_ptr + n, 1.0)
+
+
+@pytest.mark.parametrize("gpu", ["rtx_a6000", "h100_sxm", "rtx_5090"])
+@pytest.mark.parametrize("n", [1, 3, 33])
+def test_half_precision_atomics_at_the_odd_end_of_a_tensor(gpu, n):
+    """ptxas exchanges whole words around them; the tensor has half of the last one."""
+    generator = torch.Generator().manual_seed(n)
+    x, y = torch.randn(n, generator=generator).half(), torch.randn(n, generator=generator).half()
+    expected = x + y
+    with VirtualGPU(gpu):
+        add_each[(1,)](x, y, n, 64)
+        with pytest.raises(MemoryFault, match="out-of-bounds"):
+            add_past_the_end[(1,)](x, n + 1)
+    assert torch.equal(x, expected)
