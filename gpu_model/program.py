@@ -33,6 +33,7 @@ class Operand(IntEnum):
     BARRIER = 10  # index: B0..B15
     COUNTER = 11  # index: SB0..SB5; 8 + i is matrix group counter gsb(i)
     PREDICATE_SET = 12  # PR, all eight predicates of a lane (P2R, R2P); uniform >= 0: UPR
+    RETURN_ADDRESS = 13  # index: 0 for Rpc.LO, 1 for Rpc.HI
 
 
 SPECIAL_REGISTERS = (

@@ -37,6 +37,7 @@ _FLOAT = re.compile(r"[+-]?(?:\d+(?:\.\d*)?(?:e[+-]?\d+)?|INF|QNAN|SNAN)$", re.I
 _HALF_IMMEDIATE = re.compile(r"([+-]?(?:0x[0-9a-f]+|\d+(?:\.\d*)?(?:e[+-]?\d+)?))\.(H[01])$")
 _BRANCH_TARGETS = re.compile(r"\(\*.*\*\)")  # nvdisasm's note of where an indexed branch may go
 _AFTER_REGISTER = re.compile(r" (?=`\()|(?<=[0-9Z]) (?=-?0x)")
+_RETURN_ADDRESS = ("Rpc.LO", "Rpc.HI")
 _PACKED_HALF = ("HADD2", "HMUL2", "HFMA2", "HSETP2", "HSET2", "HMNMX2")
 
 
@@ -145,6 +146,8 @@ def _set_operand(operand: np.void, text: str, encoded: int | None, labels: dict[
         operand["kind"], operand["index"] = Operand.BARRIER, int(text[1:])
     elif text in ("PR", "UPR"):
         operand["kind"], operand["uniform"] = Operand.PREDICATE_SET, 0 if text == "UPR" else -1
+    elif text in _RETURN_ADDRESS:
+        operand["kind"], operand["index"] = Operand.RETURN_ADDRESS, _RETURN_ADDRESS.index(text)
     elif text.startswith("{"):
         operand["kind"] = Operand.IMMEDIATE
         operand["value"] = sum(1 << int(counter) for counter in text.strip("{}").split(","))

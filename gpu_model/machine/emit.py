@@ -9,6 +9,7 @@ from gpu_model.machine.lanes import ROW_BYTES
 from gpu_model.machine.microop import (
     COUNT,
     PREDICATE_SINK,
+    SINK_ROWS,
     Column,
     Op,
     register_row,
@@ -84,6 +85,9 @@ class Emit:
     def _sink_row(self) -> int:
         return register_row(self.registers + self.uniforms)
 
+    def _return_row(self, half: int) -> int:
+        return register_row(self.registers + self.uniforms + SINK_ROWS + half)
+
     def take(self) -> np.void:
         """Remove and return the first operand left."""
         if not self.operands:
@@ -105,6 +109,8 @@ class Emit:
         index, kind = int(operand["index"]), operand["kind"]
         if kind == Operand.UNIFORM:
             return self._sink_row() if index == ZERO_UNIFORM else self.uniform_register(index)
+        if kind == Operand.RETURN_ADDRESS:
+            return self._return_row(index)
         if kind != Operand.REGISTER:
             raise self.fail(f"destination of kind {Operand(int(kind)).name.lower()}")
         if index == ZERO_REGISTER:
@@ -131,6 +137,8 @@ class Emit:
             return ~self.area.zero() if index == ZERO_REGISTER else self.register(index, words)
         if kind == Operand.UNIFORM:
             return ~self.area.zero() if index == ZERO_UNIFORM else self.uniform_register(index)
+        if kind == Operand.RETURN_ADDRESS:
+            return self._return_row(index)
         if kind == Operand.IMMEDIATE:
             if words == 1:
                 return ~self.area.row(("immediate", value & ALL))

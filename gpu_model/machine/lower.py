@@ -19,7 +19,7 @@ from gpu_model.machine import (
 )
 from gpu_model.machine.emit import ConstantArea, Emit
 from gpu_model.machine.lanes import ROW_BYTES
-from gpu_model.machine.microop import COUNT, SINK_ROWS, register_row
+from gpu_model.machine.microop import COUNT, RETURN_ROWS, SINK_ROWS, register_row
 from gpu_model.program import ZERO_UNIFORM, Operand, Program
 
 _SPARE_REGISTERS = 8  # a wide operand may end past the last register a kernel declares
@@ -72,7 +72,7 @@ def _lower_cached(holder: "_Identity") -> Code:
     table = np.zeros((len(program), COUNT), np.int64)
     for index in range(len(program)):
         table[index] = _lower_one(program, index, area, registers, uniforms)
-    frame_bytes = register_row(registers + uniforms + SINK_ROWS)
+    frame_bytes = register_row(registers + uniforms + SINK_ROWS + RETURN_ROWS)
     return Code(table, tuple(area.entries), frame_bytes)
 
 

@@ -15,6 +15,14 @@ BOOLEANS = {"AND": AND, "OR": OR, "XOR": XOR}
 _WIDTH_NAMES = ("U32", "S32", "U64", "S64")
 
 
+def return_address_move(e: Emit) -> None:
+    """RPCMOV: a word into or out of the return address, which Blackwell's ptxas uses as a spare register."""
+    e.known("32")
+    e.destination()
+    e.source(C.A, e.take())
+    e.op(Op.MOV, m0=1)
+
+
 def mov(e: Emit) -> None:
     """MOV, UMOV, LDC, ULDC: copy a word, or two with .64; loads from constant banks also 8 and 16 bits."""
     e.known("64", "U32", *NARROW)
@@ -342,7 +350,7 @@ def r2ur(e: Emit) -> None:
 
 
 LOWERINGS = {
-    "MOV": mov, "UMOV": mov, "ULDC": mov,
+    "MOV": mov, "UMOV": mov, "ULDC": mov, "RPCMOV": return_address_move,
     "IADD3": iadd3, "UIADD3": iadd3,
     "IMAD": imad, "UIMAD": imad,
     "LEA": lea, "ULEA": lea,

@@ -58,6 +58,7 @@ MICROOP_BYTES = 8 * COUNT
 PREDICATE_WORDS = 17  # P0..P6, PT, UP0..UP6, UPT, sink
 PREDICATE_SINK = 16
 SINK_ROWS = 8  # a 256-bit write to RZ
+RETURN_ROWS = 2  # the return address, which ptxas also keeps other words in
 
 FAMILY_SHIFT = 6
 

@@ -237,3 +237,18 @@ def test_votes_and_reductions():
     assert set(got[2].tolist()) == {0}
     assert set(got[3].tolist()) == {sum(wide(A)) & MASK}
     assert set(got[4].tolist()) == {int(A.view(np.int32).min()) & MASK}
+
+
+def test_words_kept_in_the_return_address():
+    """Blackwell's ptxas spills into Rpc, each lane its own; a predicate guards it as any move."""
+    code = """
+    RPCMOV.32 Rpc.LO, R10
+    RPCMOV.32 Rpc.HI, R11
+    ISETP.LT.U32.AND P0, PT, R12, 0x10, PT
+    @P0 RPCMOV.32 Rpc.LO, R12
+    RPCMOV.32 R40, Rpc.LO
+    RPCMOV.32 R41, Rpc.HI
+    """
+    low, high = run(code, A, B, C, outputs=2)
+    assert low.tolist() == [c if c < 16 else a for a, c in zip(wide(A), wide(C), strict=True)]
+    assert high.tolist() == wide(B)
