@@ -11,6 +11,7 @@ from gpu_model.core.lower import lower
 from gpu_model.core.occupancy import Occupancy, occupancy
 from gpu_model.core.opcodes import Action, Space
 from gpu_model.core.pool import TracePool, place_regions
+from gpu_model.core.row_counts import ROW_COUNTS
 from gpu_model.core.stalls import REASONS, StallReason
 from gpu_model.core.state import (
     ALL_SECTORS,
@@ -71,6 +72,7 @@ class Timing:
         occupancy: blocks and warps per SM and what limits them.
         traffic_bytes: bytes by level and direction, e.g. `l1_read`; `_hit` is the part found there.
         issued: int64[rows], issues of each program row.
+        counts: `ROW_COUNTS` array, what each program row executed and touched.
         stalled: int64[rows, StallReason], warp-cycles a warp waited with that row next, by reason.
         warps: `WARP_RECORD` array for timelines, at most `WARP_RECORDS`.
         events: `LOG` array of issues (cycle, cycle in Control, SM, sub-core, warp as index into `warps`, row);
@@ -88,6 +90,7 @@ class Timing:
     occupancy: Occupancy
     traffic_bytes: dict[str, int]
     issued: np.ndarray
+    counts: np.ndarray
     stalled: np.ndarray
     warps: np.ndarray
     events: np.ndarray
@@ -111,16 +114,19 @@ class Timing:
     def lines_frame(self, program: Program) -> pd.DataFrame:
         """Warp-cycles by source line, costliest first.
 
-        Columns: file, line, issued, warp_cycles (issued and stalled), and one per `StallReason`.
+        Columns: file, line, issued, warp_cycles (issued and stalled), one per field of `ROW_COUNTS`, and one per
+        `StallReason`.
         """
         places = np.stack([program.rows["file"], program.rows["line"]]).astype(np.int64)
         lines, of_row = np.unique(places, axis=1, return_inverse=True)
-        sums = np.zeros((lines.shape[1], 2 + REASONS), np.int64)
-        columns = (self.issued, self.issued + self.stalled.sum(axis=1), *self.stalled.T)
+        counted = ROW_COUNTS.names or ()
+        sums = np.zeros((lines.shape[1], 2 + len(counted) + REASONS), np.int64)
+        waited = self.issued + self.stalled.sum(axis=1)
+        columns = (self.issued, waited, *(self.counts[name] for name in counted), *self.stalled.T)
         np.add.at(sums, of_row, np.stack(columns, axis=1))
         order = np.argsort(-sums[:, 1], kind="stable")
         frame = pd.DataFrame({"file": [program.files[i] for i in lines[0, order]], "line": lines[1, order]})
-        for i, name in enumerate(("issued", "warp_cycles", *(reason.name for reason in StallReason))):
+        for i, name in enumerate(("issued", "warp_cycles", *counted, *(reason.name for reason in StallReason))):
             frame[name] = sums[order, i]
         return frame
 
@@ -188,6 +194,7 @@ def time_launch(
         occupancy=fits,
         traffic_bytes=dict(zip(TRAFFIC, chip.sms["bytes"].sum(axis=0).tolist(), strict=True)),
         issued=chip.issued,
+        counts=pool.counts,
         stalled=chip.stalled,
         warps=records,
         events=_events(chip),

@@ -100,6 +100,33 @@ def run(
     raise typer.Exit(summary["status"] or int(bool(summary["findings"])))
 
 
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run, as `warptree run --report A` wrote it.")],
+    b: Annotated[Path, typer.Argument(help="Folder of the run to compare with it.")],
+    page: Annotated[Path | None, typer.Option("--html", help="Write the comparison as a page, too.")] = None,
+    json_line: JsonOption = False,
+) -> None:
+    """Two runs side by side: two GPUs, two kernels or two settings."""
+    from sim.compare import compare as compare_runs
+    from sim.compare_text import terminal_tables, write_page
+    from sim.console import Console
+    from sim.run_folder import read_run
+
+    comparison = compare_runs(read_run(a), read_run(b))
+    if page is not None:
+        write_page(comparison, page)
+    if json_line:
+        typer.echo(json.dumps(comparison.as_dict()))
+        return
+    console = Console(to_stdout=True)
+    for side, run in zip("AB", comparison.runs, strict=True):
+        console.line(f"{side}: {run.command}")
+    for shown in terminal_tables(comparison):
+        console.line()
+        console.show(shown)
+
+
 @app.command(context_settings=PASS_ON)
 def capture(
     context: typer.Context,

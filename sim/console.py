@@ -1,5 +1,6 @@
 """Progress for people: a live spinner on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,10 +32,11 @@ class Stage:
 
 
 class Console:
-    """Prints stages as `name  outcome  seconds`."""
+    """Prints stages as `name  outcome  seconds`; to stderr, unless what it prints is the command's result."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self._rich = RichConsole(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+    def __init__(self, quiet: bool = False, to_stdout: bool = False) -> None:
+        width = 160 if to_stdout and not sys.stdout.isatty() else None  # tables in files and pipes keep their columns
+        self._rich = RichConsole(stderr=not to_stdout, quiet=quiet, highlight=False, soft_wrap=True, width=width)
 
     def line(self, text: str = "") -> None:
         """Print one line of plain text."""

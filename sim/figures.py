@@ -67,3 +67,41 @@ def step_line(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str
 def _fragment(figure: go.Figure, height: int) -> str:
     figure.update_layout(height=height, **_LAYOUT)
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})
+
+
+def rooflines(
+    roofs: Mapping[str, float],
+    peaks: Mapping[str, float],
+    points: Mapping[str, Sequence[tuple[float, float, str]]],
+) -> str:
+    """Attained rate over intensity, both logarithmic, under the roofs of a GPU.
+
+    Args:
+        roofs: level of memory to its bandwidth, 10^12 bytes a second.
+        peaks: kind of operation to its peak, 10^12 operations a second.
+        points: level to (operations per byte moved there, 10^12 operations a second, label) of each launch.
+    """
+    rates = [rate for level in points.values() for _, rate, _ in level]
+    places = [place for level in points.values() for place, _, _ in level]
+    highest = max([*peaks.values(), *rates])
+    left = min([*places, *(highest / roof for roof in roofs.values())]) / 4
+    right = max([*places, *(highest / roof for roof in roofs.values())]) * 4
+    figure = go.Figure()
+    for i, (level, roof) in enumerate(roofs.items()):
+        colour, ridge = PALETTE[i], highest / roof
+        name = f"{level} roof, {roof:.3g} TB/s"
+        figure.add_scatter(x=[left, ridge], y=[left * roof, highest], mode="lines", line_color=colour, name=name)
+        hover = f"%{{text}}<br>%{{x:.4g}} operations a byte of {level}<br>%{{y:.4g}} T/s<extra></extra>"
+        figure.add_scatter(
+            x=[point[0] for point in points[level]], y=[point[1] for point in points[level]],
+            text=[point[2] for point in points[level]], mode="markers", marker={"color": colour, "size": 9},
+            name=f"launches, by {level} bytes", hovertemplate=hover,
+        )  # fmt: skip
+    for i, (kind, peak) in enumerate(peaks.items()):
+        line = {"color": PALETTE[len(roofs) + i], "dash": "dash"}
+        name = f"{kind} peak, {peak:.4g} T/s"
+        figure.add_scatter(x=[left, right], y=[peak, peak], mode="lines", line=line, name=name)
+    figure.update_layout(legend={"orientation": "h", "y": -0.25})
+    figure.update_xaxes(type="log", title="operations a byte", dtick=1, **_GRID)
+    figure.update_yaxes(type="log", title="10^12 operations a second", dtick=1, **_GRID)
+    return _fragment(figure, height=380)

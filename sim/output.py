@@ -6,6 +6,7 @@ from pathlib import Path
 from sim.errors import SimError
 from sim.report import write_report
 from sim.results import RunResult
+from sim.run_folder import write_summary
 from sim.tables import write_tables
 from sim.timeline import write_timeline
 
@@ -36,6 +37,7 @@ def make_folder(folder: Path) -> Path:
 
 def write_outputs(run: RunResult, folder: Path) -> Outputs:
     """Write everything into `folder`, over an earlier run's files."""
+    write_summary(run, folder)
     tables = write_tables(run, folder)
     timeline = write_timeline(folder / "timeline.json.gz", [(launch.program, launch.timing) for launch in run.launches])
     return Outputs(write_report(run, folder / "report.html"), tuple(tables), timeline)

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from sim import figures
@@ -14,10 +15,11 @@ from sim.console import plural
 from sim.findings import COLUMNS, row
 from sim.page import Html, document, figure_number, table, tiles
 from sim.provenance import Number, Origin
-from sim.results import LaunchResult, RunResult
+from sim.results import LaunchResult, RunResult, longest
+from sim.roofline import LEVELS as ROOF_LEVELS
+from sim.roofline import Roofline, roofline
 from sim.tables import lines_frame
 
-MAX_LAUNCHES = 12  # shown one by one, longest first; the tables have all of them
 MAX_LINES = 12
 ISSUED = "ISSUED"  # the one entry of the stall table that is no stall
 LEVELS = {"l1": "L1", "l2": "L2", "dram": "DRAM", "shared": "shared memory", "constant": "constant cache",
@@ -32,6 +34,7 @@ def write_report(run: RunResult, path: Path) -> Path:
         _launches,
         _stalls,
         _bytes,
+        _roofline,
         _lines,
         _residency,
         _accuracy,
@@ -84,11 +87,6 @@ def _findings(run: RunResult) -> str:
     return f"<h2>Checks: {verdict}</h2><p>{about}</p>{table(COLUMNS, rows) if rows else ''}"
 
 
-def _longest(run: RunResult) -> list[tuple[int, LaunchResult]]:
-    order = sorted(enumerate(run.launches), key=lambda entry: -entry[1].timing.cycles)
-    return sorted(order[:MAX_LAUNCHES])
-
-
 def _name(index: int, launch: LaunchResult) -> str:
     return f"{index}: {launch.timing.kernel}"
 
@@ -96,7 +94,7 @@ def _name(index: int, launch: LaunchResult) -> str:
 def _launches(run: RunResult) -> str:
     columns = ("launch", "grid", "threads", "cycles", "time (µs)", "warp-instr", "IPC", "warps/SM", "limited by")
     rows = []
-    for index, launch in _longest(run):
+    for index, launch in longest(run.launches):
         timing = launch.timing
         rows.append((
             _name(index, launch), " x ".join(map(str, timing.grid)), launch.block_threads, timing.cycles,
@@ -109,16 +107,16 @@ def _launches(run: RunResult) -> str:
 
 
 def _stalls(run: RunResult) -> str:
-    longest = _longest(run)
+    shown = longest(run.launches)
     parts: dict[str, list[float]] = {}
-    for position, (_, launch) in enumerate(longest):
+    for position, (_, launch) in enumerate(shown):
         frame = launch.timing.stalls_frame()
         for reason, cycles in zip(frame["reason"], frame["warp_cycles"], strict=True):
-            parts.setdefault(_spoken(reason), [0.0] * len(longest))[position] += float(cycles)
+            parts.setdefault(_spoken(reason), [0.0] * len(shown))[position] += float(cycles)
     first = _spoken(ISSUED)
     order = sorted((name for name in parts if sum(parts[name])), key=lambda name: (name != first, -sum(parts[name])))
     parts = {name: parts[name] for name in order}
-    chart = figures.stacked_shares([_name(*entry) for entry in longest], parts, "warp-cycles")
+    chart = figures.stacked_shares([_name(*entry) for entry in shown], parts, "warp-cycles")
     return (
         "<h2>What warps did with their time</h2><p>Each cycle of each resident warp is counted once: it issued, or it "
         f"waited for the first reason that held it back.</p>{chart}"
@@ -140,22 +138,59 @@ def _bytes(run: RunResult) -> str:
     return f"<h2>What moved, in bytes</h2><p>All launches together.</p>{table(columns, rows)}"
 
 
+def _roofline(run: RunResult) -> str:
+    lines = [(_name(index, launch), roofline(launch, run.gpu)) for index, launch in longest(run.launches)]
+    rows = [
+        (name, line.total, _intensity(line, "DRAM"), _intensity(line, "L2"), line.tera_per_second, line.bound_by,
+         f"{100 * line.attained:.1f} %")
+        for name, line in lines
+    ]  # fmt: skip
+    titles = ("launch", "operations", "per DRAM byte", "per L2 byte", "10^12 operations/s", "nearest roof", "reached")
+    chart = _roofline_chart(run, lines)
+    return (
+        "<h2>How near the roofs</h2><p>Floating-point and tensor operations that lanes executed, a fused multiply-add "
+        "counted as two, against the bytes they moved. The nearest roof is the resource that would need most time at "
+        f"its peak; reached is that time as a share of the simulated one.</p>{chart}{table(titles, rows)}"
+    )
+
+
+def _intensity(line: Roofline, level: str) -> float | str:
+    value = line.intensity(level)
+    return "" if value is None else value
+
+
+def _roofline_chart(run: RunResult, lines: list[tuple[str, Roofline]]) -> str:
+    working = [(name, line) for name, line in lines if line.total]
+    if not working:
+        return ""
+    points = {
+        level: [(at, line.tera_per_second, name) for name, line in working if (at := line.intensity(level)) is not None]
+        for level in ROOF_LEVELS
+    }
+    clock = run.gpu.core_clock_mhz * 1e-6
+    roofs = {level: working[0][1].level_peaks[level] * clock for level in ROOF_LEVELS}
+    peaks = {kind.name: kind.peak * clock for _, line in working for kind in line.operations}
+    return figures.rooflines(roofs, peaks, points)
+
+
 def _lines(run: RunResult) -> str:
-    frame = lines_frame(run)
-    waited: Counter[tuple[str, int]] = Counter()
-    issued: Counter[tuple[str, int]] = Counter()
-    columns = ("file", "line", "warp_cycles", "issued")
-    for file, line, warp_cycles, count in zip(*(frame[name].tolist() for name in columns), strict=True):
-        waited[file, line] += warp_cycles
-        issued[file, line] += count
-    rows = []
-    for (file, line), warp_cycles in waited.most_common(MAX_LINES):
-        share = 100 * warp_cycles / waited.total()
+    sums = ["warp_cycles", "issued", "conflicts", "uncoalesced"]
+    frame = pd.DataFrame(lines_frame(run).groupby(["file", "line"])[sums].sum()).reset_index()
+    frame = frame.sort_values("warp_cycles", ascending=False, kind="stable")
+    total, rows = max(1, int(frame["warp_cycles"].to_numpy().sum())), []
+    for entry in frame.head(MAX_LINES).to_dict("records"):
+        file, line = str(entry["file"]), int(entry["line"])
+        share = 100 * int(entry["warp_cycles"]) / total
         bar = Html(f'<span class="bar" style="width:{1.4 * share:.1f}px"></span> {share:.1f} %')
         place = f"{Path(file).name}:{line}" if line else "no line"
-        rows.append((bar, issued[file, line], place, linecache.getline(file, line).strip()))
-    titles = ("share of warp-cycles", "warp-instr", "line", "source")
-    return f"<h2>Which lines cost it</h2>{table(titles, rows, code=('source',))}"
+        counts = (int(entry["issued"]), int(entry["conflicts"]), int(entry["uncoalesced"]))
+        rows.append((bar, *counts, place, linecache.getline(file, line).strip()))
+    titles = ("share of warp-cycles", "warp-instr", "bank conflicts", "uncoalesced", "line", "source")
+    return (
+        "<h2>Which lines cost it</h2><p>Bank conflicts are wavefronts of shared memory beyond those of an access "
+        "without conflicts; uncoalesced are 32-byte sectors of global memory beyond those that the lanes' bytes fill."
+        f"</p>{table(titles, rows, code=('source',))}"
+    )
 
 
 def _residency(run: RunResult) -> str:

@@ -1,5 +1,6 @@
 """What a run leaves behind: launches with their timing, accuracy per format, the RTL's verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpu_model.check.findings import Finding
@@ -9,6 +10,8 @@ from hw.gpu_spec import GpuSpec
 from rtl.cosim import CosimResult
 from sim.accuracy import FormatAccuracy
 from sim.provenance import Number
+
+MAX_LAUNCHES = 12  # shown one by one; the tables have all of them
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,12 @@ class LaunchResult:
     program: Program
     timing: Timing
     block_threads: int
+
+
+def longest(launches: Sequence[LaunchResult]) -> list[tuple[int, LaunchResult]]:
+    """The `MAX_LAUNCHES` that took most cycles, each with its number, in launch order."""
+    order = sorted(enumerate(launches), key=lambda entry: -entry[1].timing.cycles)
+    return sorted(order[:MAX_LAUNCHES], key=lambda entry: entry[0])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from sim.gpus import options_of
 from sim.output import make_folder, write_outputs
 from sim.provenance import configuration_hash
 from sim.record import record
-from sim.results import RunResult
+from sim.results import RunResult, longest
+from sim.roofline import roofline
 from sim.script import run_script
 
 
@@ -75,6 +76,10 @@ def run_and_report(
         "launches": len(run.launches),
         "cycles": run.cycles,
         "ipc": run.ipc,
+        "roofline": [
+            {"launch": index, "kernel": launch.timing.kernel, **roofline(launch, gpu).as_dict()}
+            for index, launch in longest(run.launches)
+        ],
         "qsnr_db": {a.format: a.qsnr_db for a in run.accuracy},
         "findings": [finding.as_dict() for finding in findings],
         "report": str(outputs.report.resolve()),

@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from sim.results import RunResult
+from sim.roofline import Roofline, roofline
 
 
 def launches_frame(run: RunResult) -> pd.DataFrame:
-    """One row per launch: cycles, IPC, occupancy, bytes by level (columns `<level>_bytes`)."""
+    """One row per launch: cycles, IPC, occupancy, roofline, bytes by level (columns `<level>_bytes`)."""
     return pd.DataFrame([_launch_row(i, run) for i in range(len(run.launches))])
 
 
@@ -62,8 +63,15 @@ def _launch_row(index: int, run: RunResult) -> dict[str, object]:
         "sm_cycles": timing.sm_cycles,
         "warps_per_sm": timing.occupancy.warps,
         "limited_by": timing.occupancy.limited_by,
+        **_roofline_columns(roofline(launch, run.gpu)),
         **{f"{level}_bytes": count for level, count in timing.traffic_bytes.items()},
     }
+
+
+def _roofline_columns(line: Roofline) -> dict[str, object]:
+    columns = line.as_dict()
+    columns.pop("operations_by_kind")
+    return columns
 
 
 def _concatenate(frames: list[pd.DataFrame]) -> pd.DataFrame:

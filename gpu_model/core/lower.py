@@ -199,12 +199,13 @@ def _constant_line(row: np.void, spec: GpuSpec) -> int:
     return -1
 
 
-def _tensor_shape(row: np.void) -> tuple[int, int, int] | None:
+def tensor_shape(row: np.void) -> tuple[int, int, int] | None:
+    """m, n and k of a warp's matrix product; None if the modifiers name no known shape."""
     match = re.match(r"(?:S[PF]\.)?(\d+)", str(row["modifiers"]))
     return _TENSOR_SHAPES.get(match[1]) if match else None
 
 
-def _tensor_bits(row: np.void) -> tuple[int, int]:
+def tensor_bits(row: np.void) -> tuple[int, int]:
     """Bits of an A/B element and of an accumulator element."""
     opcode, modifiers = str(row["opcode"]), str(row["modifiers"]).split(".")
     if opcode == "BMMA":
@@ -216,12 +217,12 @@ def _tensor_bits(row: np.void) -> tuple[int, int]:
 
 
 def _tensor_interval(row: np.void, spec: GpuSpec, program: Program, index: int) -> int:
-    shape = _tensor_shape(row)
+    shape = tensor_shape(row)
     if shape is None:
         raise UnsupportedInstruction(
             f"{program.where(index)}: {program.text[index]!r}: unknown tensor shape; known: {', '.join(_TENSOR_SHAPES)}"
         )
-    element, accumulator = _tensor_bits(row)
+    element, accumulator = tensor_bits(row)
     m, n, k = shape
     rate = spec.core.tensor.flops_per_cycle * 16 / element
     scaled = str(row["modifiers"]).startswith("SF")
@@ -314,10 +315,10 @@ def _operand_reads(row: np.void, operand: np.void, slot: int) -> list[tuple[int,
 
 def _source_registers(row: np.void, operand: np.void, slot: int) -> int:
     opcode = str(row["opcode"])
-    shape = _tensor_shape(row) if UNIT_OF.get(opcode) == "tensor" else None
+    shape = tensor_shape(row) if UNIT_OF.get(opcode) == "tensor" else None
     if shape is not None:
         m, n, k = shape
-        element, accumulator = _tensor_bits(row)
+        element, accumulator = tensor_bits(row)
         return max(1, (m * k * element, n * k * element, m * n * accumulator)[min(slot, 2)] // 1024)
     if opcode == "IMAD" and "WIDE" in str(row["modifiers"]) and slot == 2:
         return 2
@@ -328,9 +329,9 @@ def _source_registers(row: np.void, operand: np.void, slot: int) -> int:
 
 def _destination_registers(row: np.void) -> int:
     opcode, modifiers = str(row["opcode"]), str(row["modifiers"])
-    shape = _tensor_shape(row) if UNIT_OF.get(opcode) == "tensor" else None
+    shape = tensor_shape(row) if UNIT_OF.get(opcode) == "tensor" else None
     if shape is not None:
-        return max(1, shape[0] * shape[1] * _tensor_bits(row)[1] // 1024)
+        return max(1, shape[0] * shape[1] * tensor_bits(row)[1] // 1024)
     if opcode in MEMORY_OPCODES:
         return max(1, _width_bytes(row) // 4)
     pair = ("IMAD" in opcode and "WIDE" in modifiers) or (opcode == "CS2R" and "32" not in modifiers)

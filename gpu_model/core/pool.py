@@ -9,6 +9,7 @@ from gpu_model.core.asynchronous import add_asynchronous, most_transactions
 from gpu_model.core.chip import Chip, Pool
 from gpu_model.core.coalesce import Regions, coalesce
 from gpu_model.core.polls import row_kinds, without_retries
+from gpu_model.core.row_counts import ROW_COUNTS, count_rows
 from gpu_model.core.state import ACCESS, BUFFER, ENTRY, POOL_BLOCK, POOL_WARP, QUEUE, TRANSACTION
 from gpu_model.errors import GpuError
 from gpu_model.program import Program
@@ -49,6 +50,8 @@ def place_regions(regions: Iterable[tuple[int, int]]) -> Regions:
 class TracePool:
     """Turns an iterator of `BlockTrace` into a `Pool` and replaces finished blocks by new ones.
 
+    `counts` holds the `ROW_COUNTS` of all blocks read so far.
+
     Args:
         program: the kernel.
         table: its `LOWERED` rows.
@@ -66,6 +69,7 @@ class TracePool:
         self._traces: Iterator[BlockTrace] = iter(traces)
         self._next: BlockTrace | None = next(self._traces, None)
         self._parts: list[_Part] = []
+        self.counts = np.zeros(len(program), ROW_COUNTS)
         self.pool = self._join([])
 
     @property
@@ -175,6 +179,7 @@ class TracePool:
             written, outside = add_asynchronous(
                 rows, access, address, self._table, self._regions, accesses, lines, written
             )
+        count_rows(rows, np.bitwise_count(trace.mask), access, self._table, accesses, self.counts)
         if outside >= 0:
             raise TraceError(f"block {trace.block} reaches address {outside:#x}, outside every region of the launch")
         warps = np.zeros(trace.warps, POOL_WARP)

@@ -1,5 +1,7 @@
 """A small run for the tests of reports, tables and timelines: hand-made code on two launches, really timed."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from gpu_model.program import Program
 from gpu_model.sass import assemble
 from gpu_model.timing import Timing, time_launch
 from gpu_model.trace import BlockTrace
-from hw.gpu_spec import load_gpu
+from hw.gpu_spec import GpuSpec, load_gpu
 from rtl.cosim import CosimResult
 from sim.accuracy import FormatAccuracy
 from sim.provenance import Number, Origin, configuration_hash
@@ -36,10 +38,20 @@ def program() -> Program:
 
 
 @pytest.fixture(scope="session")
-def timing(program: Program) -> Timing:
-    traces = (straight_trace(program, block) for block in range(BLOCKS))
-    gpu = load_gpu("rtx_a6000")
-    return time_launch(program, traces, gpu, grid=(BLOCKS, 1, 1), block_threads=32 * WARPS, shared_bytes=0, events=64)
+def time_on(program: Program) -> Callable[[GpuSpec], Timing]:
+    """Time the program on a GPU: `BLOCKS` blocks of `WARPS` warps."""
+
+    def run(gpu: GpuSpec) -> Timing:
+        traces = (straight_trace(program, block) for block in range(BLOCKS))
+        shape = {"grid": (BLOCKS, 1, 1), "block_threads": 32 * WARPS, "shared_bytes": 0}
+        return time_launch(program, traces, gpu, **shape, events=64)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def timing(time_on: Callable[[GpuSpec], Timing]) -> Timing:
+    return time_on(load_gpu("rtx_a6000"))
 
 
 @pytest.fixture(scope="session")
