@@ -356,7 +356,7 @@ def issue(sm, subs, index, local, table, entries, memory, account_, cycle, confi
     if op.path == _FIXED:
         result_at = _issue_fixed(sm, sub, index, local, op, control, cycle, config)
     elif op.path == _MEMORY:
-        result_at = NEVER
+        result_at = NEVER if op.loads else cycle
         _issue_memory(sm, sub, local, op, row, entries[at].access, control)
     else:
         result_at = _issue_variable(sm, sub, index, local, op, row, control, cycle, config)
