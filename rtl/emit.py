@@ -53,6 +53,13 @@ def statistics(component: Component, name: str, script: list[str]) -> str:
     return _convert(component, name, [*script, "tee -q -o {out} stat -json -tech cmos"], "stat.json")
 
 
+def liberty_statistics(component: Component, name: str, library: Path) -> str:
+    """JSON that Yosys' `stat` prints after mapping `component` to the cells of a Liberty file."""
+    mapping = [f"dfflibmap -liberty {library}", f"abc -liberty {library}", "opt_clean -purge", "delete t:$scopeinfo"]
+    script = ["synth -flatten -top {top}", *mapping, f"tee -q -o {{out}} stat -json -liberty {library}"]
+    return _convert(component, name, script, "stat.json")
+
+
 def mapped(component: Component, name: str, script: list[str]) -> str:
     """JSON of the netlist that `script` makes of `component`; `{top}` in it is the module's name."""
     return _convert(component, name, [*script, "write_json {out}"], "netlist.json")

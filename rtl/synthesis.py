@@ -5,11 +5,15 @@ NAND2; area driven, no timing target. Flip-flops are counted apart, as in the pu
 """
 
 import json
+import re
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
-from rtl import emit, tools
+from rtl import emit, liberty, tools
 
 TRANSISTORS_PER_NAND2 = 4
 _MAP = ["abc -g cmos", "opt_clean", "delete t:$scopeinfo"]  # the last are debug records, not gates
@@ -39,6 +43,47 @@ def area(component: Component, name: str) -> Area:
         ToolError: pyosys is missing or refuses the design.
     """
     return _area(_statistics(component, name, ["synth -flatten -top {top}", *_MAP])["design"])
+
+
+@dataclass(frozen=True)
+class LibertyArea:
+    """Size in cells of a user's library, area driven.
+
+    Attributes:
+        um2: of all cells.
+        sequential_um2: of the flip-flops among them.
+        cells: how many of each.
+    """
+
+    um2: float
+    sequential_um2: float
+    cells: dict[str, int]
+
+
+def liberty_area(component: Component, name: str, libraries: Sequence[Path]) -> LibertyArea:
+    """Map `component` to the cells of Liberty files and add up their areas.
+
+    Raises:
+        ToolError: pyosys is missing or refuses design or library, or there is no cell for a gate that is needed.
+    """
+    text = liberty.join(libraries)
+    with tempfile.TemporaryDirectory(prefix="warptree-liberty-") as scratch:
+        file = Path(scratch) / "library.lib"
+        file.write_text(text)
+        try:
+            counts = json.loads(emit.liberty_statistics(component, name, file))["design"]
+        except tools.ToolError as error:
+            if register := re.search(r"type (\S+)\) cannot be legalized", str(error)):
+                raise _no_cell(name, [register[1]], libraries) from None
+            raise
+    if unknown := sorted(set(counts["num_cells_by_type"]) - liberty.cell_names(text)):
+        raise _no_cell(name, unknown, libraries)
+    return LibertyArea(counts["area"], counts["sequential_area"], counts["num_cells_by_type"])
+
+
+def _no_cell(name: str, needed: list[str], libraries: Sequence[Path]) -> tools.ToolError:
+    where = ", ".join(map(str, libraries))
+    return tools.ToolError(f"{name} needs {', '.join(needed)}, for which {where} has no cell")
 
 
 def area_of_blocks(component: Component, name: str) -> dict[str, Area]:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from hw.mac import step
-from rtl import emit, tools
+from hw.technology import load_technology, technology_names
+from rtl import emit, liberty, tools
 from rtl.cosim import MacVectors, run_cocotb
 from rtl.equality import Difference, check_dots, check_product_pairs, check_single_cycles
 from rtl.mac import Mac, MacDesign
 from rtl.stimulus import Cycles
-from rtl.synthesis import area, area_of_blocks
+from rtl.synthesis import area, area_of_blocks, liberty_area
 from sim.errors import SimError
 
 Say = Callable[[str], None]
@@ -99,15 +100,29 @@ def _vectors(design: MacDesign, name: str) -> MacVectors:
     return MacVectors(made.a, made.b, made.xa, made.xb, clear, np.concatenate(expected))
 
 
-def synth(design: MacDesign, blocks: bool, say: Say) -> None:
-    """Say the MAC's area in NAND2 equivalents beside the published ones, and of each block if asked."""
+def synth(design: MacDesign, blocks: bool, libraries: Sequence[Path], say: Say) -> None:
+    """Say the MAC's area in NAND2 equivalents beside the published ones, of each block and in um2 if asked."""
+    if libraries:
+        liberty.join(libraries)  # what is wrong with a file is told before anything is mapped
     say("synth -flatten, abc -g cmos; transistors / 4, flip-flops apart   NAND2   flip-flops")
     mine = area(Mac(design), "mac")
     formats = "six formats, correct" if len(design.elements) == 6 else f"{', '.join(design.names)}, correct"
     say(f"{f'warptree, M = {design.mantissa_bits}, {formats}':<62} {mine.nand2:>8,.0f} {mine.flip_flops:>8}")
     for title, nand2, flip_flops in PUBLISHED:
         say(f"{f'published: {title}':<62} {nand2:>8,} {flip_flops:>8}   x {nand2 / mine.nand2:.2f}")
+    if libraries:
+        _say_um2(design, mine.nand2, libraries, say)
     if blocks:
         say("blocks, hierarchy kept, what lies inside included:")
         for path, size in sorted(area_of_blocks(Mac(design), "mac").items(), key=lambda item: -item[1].nand2):
             say(f"  {path:<60} {size.nand2:>8,.0f} {size.flip_flops:>8}")
+
+
+def _say_um2(design: MacDesign, nand2: float, libraries: Sequence[Path], say: Say) -> None:
+    """Area in a user's cells, and what that makes of a NAND2 equivalent beside the built-in nodes."""
+    found = liberty_area(Mac(design), "mac", libraries)
+    logic = found.um2 - found.sequential_um2
+    say(f"{', '.join(path.name for path in libraries)}: {found.um2:,.1f} um2, of which flip-flops "
+        f"{found.sequential_um2:,.1f}; {sum(found.cells.values()):,} cells of {len(found.cells)} kinds")  # fmt: skip
+    nodes = ", ".join(f"{node.name} {node.nand2_um2:.4f}" for node in map(load_technology, technology_names()))
+    say(f"{logic / nand2:.4f} um2 a NAND2 equivalent; the built-in nodes have {nodes}")

@@ -62,6 +62,9 @@ def compare(
 def synth(
     mantissa_bits: MantissaOption = 16,
     blocks: Annotated[bool, typer.Option("--blocks", help="Each block's area too.")] = False,
+    liberty: Annotated[
+        list[Path] | None, typer.Option("--liberty", help="Area in um2 too, in this library's cells; may be repeated.")
+    ] = None,
 ) -> None:
     """Area of the MAC in NAND2 equivalents, beside the published ones."""
     from rtl import tools
@@ -69,7 +72,7 @@ def synth(
     tools.require("synthesis")
     from sim import rtl_checks
 
-    rtl_checks.synth(_design(mantissa_bits), blocks, typer.echo)
+    rtl_checks.synth(_design(mantissa_bits), blocks, liberty or (), typer.echo)
 
 
 @rtl_app.command(context_settings=PASS_ON)

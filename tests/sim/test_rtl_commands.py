@@ -60,6 +60,14 @@ def test_rtl_that_differs_ends_the_test(monkeypatch: pytest.MonkeyPatch) -> None
     assert result.output.splitlines() == ["FAILED  E2M1: a=[0]: the model gives 0x1, the RTL 0x0"]
 
 
+def test_a_bad_library_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mine.lib").write_text("hello")
+    result = runner.invoke(cli.app, ["rtl", "synth", "--liberty", str(tmp_path / "mine.lib")])
+    assert result.exit_code == cli.USER_ERROR
+    assert "mine.lib is no Liberty file" in result.stderr
+    assert result.stdout == ""
+
+
 @pytest.mark.slow
 def test_synth_prints_the_published_beside_ours() -> None:
     result = runner.invoke(cli.app, ["rtl", "synth"])
