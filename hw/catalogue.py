@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from hw.cdna1 import cdna1
 from hw.cdna3 import PRODUCTS as CDNA3_PRODUCTS
 from hw.cdna3 import cdna3
 from hw.mac import MacSpec
@@ -41,7 +42,7 @@ class Entry:
 
 def catalogue() -> dict[str, Entry]:
     """Every entry by its name, "tree/format"."""
-    return {**_software(), **_mx_units(), **_tensor_cores(), **_cdna3()}
+    return {**_software(), **_mx_units(), **_tensor_cores(), **_cdna()}
 
 
 def entry(name: str) -> Entry:
@@ -102,6 +103,7 @@ def _tensor_cores() -> dict[str, Entry]:
     return entries
 
 
-def _cdna3() -> dict[str, Entry]:
+def _cdna() -> dict[str, Entry]:
+    first = {f"cdna1/{element.name}": Entry(cdna1(element), element, None) for element in (FP16, BF16, FP32)}
     elements = (*CDNA3_PRODUCTS, FP32, INT8)
-    return {f"cdna3/{element.name}": Entry(cdna3(element), element, None) for element in elements}
+    return first | {f"cdna3/{element.name}": Entry(cdna3(element), element, None) for element in elements}

@@ -66,6 +66,12 @@ class Conversion:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        legal = {"scale_rule": ScaleRule, "rounding": Rounding, "overflow": Overflow, "specials": Specials}
+        for name, kind in legal.items():
+            value = getattr(self, name)
+            if not (isinstance(value, kind) or (value is None and name == "scale_rule")):
+                names = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
+                raise ValueError(f"Conversion.{name}: got {value!r}, legal {names}")
         check_seed(self.seed)
 
 

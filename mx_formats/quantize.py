@@ -178,6 +178,8 @@ def as_float32(x: np.ndarray | torch.Tensor) -> np.ndarray:
     if not isinstance(x, np.ndarray) and hasattr(x, "detach"):  # a torch tensor; torch itself is slow to import
         if x.device.type != "cpu":
             raise ValueError(f"x: is on device {x.device}, must be on the CPU; use x.cpu()")
+        if str(x.dtype) not in ("torch.float32", "torch.float16", "torch.bfloat16"):
+            raise ValueError(f"x: dtype {x.dtype} has no conversion rule, legal float32, float16, bfloat16")
         x = x.detach()
         x = (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     x = np.asarray(x)

@@ -24,7 +24,7 @@ from mx_formats import (
     dequantize,
     quantize,
 )
-from mx_formats.element import BF16, E2M1, E4M3, E5M2, FP16, INT8, TF32
+from mx_formats.element import BF16, E2M1, E4M3, E5M2, FP16, INT8, TF32, decode_to_float
 
 
 def by_reference(tree, element_a, a, element_b, b, acc, scales_a=None, scales_b=None, block_size=32):
@@ -114,6 +114,19 @@ def test_the_general_kernel_knows_the_hybrid_window():
     a, b = (random_blocks(rng, MXFP8_E4M3, rows) for rows in (4, 3))
     expected = by_reference(wider, E4M3, a.codes, E4M3, b.codes, np.zeros((4, 3), np.uint32), a.scales, b.scales)
     np.testing.assert_array_equal(evaluate_gemm(wider, a, b).view(np.uint32), expected << np.uint32(7))
+
+
+@pytest.mark.parametrize("tree", [sequential_fma(), exact(1), None], ids=["FMA", "exact", "tensor core"])
+@pytest.mark.parametrize(("one", "other"), [(E4M3, E4M3), (E5M2, E5M2), (E4M3, E5M2)], ids=lambda x: x.name)
+def test_all_products_of_two_fp8_codes_are_exact(one, other, tree):
+    """All 2**16 of them, against float64; infinities and NaN among them."""
+    tree = tensor_core("blackwell", one) if tree is None else tree
+    codes = np.zeros((256, tree.products), np.uint8)
+    codes[:, 0] = np.arange(256)
+    with np.errstate(invalid="ignore"):
+        want = decode_to_float(codes[:, :1], one) * decode_to_float(codes[:, 0], other)
+    got = accumulator_values(tree, evaluate_codes(tree, one, codes, other, codes))
+    np.testing.assert_array_equal(got, want)
 
 
 def test_bad_input_is_named():

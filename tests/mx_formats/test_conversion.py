@@ -267,6 +267,8 @@ def test_bad_choices_are_named():
         quantize(x, MXFP4, conversion=Conversion(ScaleRule.NEAREST))
     with pytest.raises(ValueError, match=r"seed: got -1, legal 0\.\.2\*\*64 - 1"):
         Conversion(seed=-1)
+    with pytest.raises(ValueError, match=r"Conversion.rounding: got 'nearest', legal Rounding.NEAREST_EVEN, "):
+        Conversion(rounding="nearest")
     with pytest.raises(ValueError, match="tensor_scale: got nan, must be positive"):
         quantize(x, NVFP4, tensor_scale=float("nan"))
     with pytest.raises(ValueError, match=r"tensor_scale: got 2\.0, must be 1 for MXFP4"):
