@@ -16,7 +16,7 @@ from mx_formats.bits import bits_float, float_bits, shift_left
 from mx_formats.block import BlockFormat
 from mx_formats.conversion import Conversion, Rounding, ScaleRule, Specials
 from mx_formats.element import ElementFormat, NanCodes, decode_to_float
-from mx_formats.lane_code import LaneRule, draw_chances, lane_code, lane_rule, scratch_of
+from mx_formats.lane_code import LaneRule, draw_chances, lane_code, lane_magnitude, lane_rule, scratch_of
 from mx_formats.layout import block_number
 from mx_formats.scale import ScaleFormat, decode_scale
 from mx_formats.scale_choice import increment_of, power_of_two_code, rule_for
@@ -25,7 +25,7 @@ _u32, _u64, _i64 = np.uint32, np.uint64, np.int64
 _MAGNITUDE, INFINITY_BITS = _u32(0x7FFFFFFF), _u32(0x7F800000)
 _TRIED = 8  # scales whose errors are summed side by side
 _DRAWN = 1 << 10  # elements whose random words are drawn together
-_KNOWN_SIZES = (16, 32, 64)
+_KNOWN_SIZES = (16, 32)
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -251,19 +251,24 @@ def _least_squares(values, block, largest, plan, scale_table, element_table):
     """
     best, chosen = np.inf, _i64(0)
     top = np.float64(bits_float(largest))
-    factors, errors = np.empty(_TRIED), np.empty(_TRIED)
+    size = values.shape[1]
+    largest_number, beyond = plan.max_value, element_table[plan.nearest.beyond_positive]
+    factors, errors, squares = np.empty(_TRIED), np.empty(_TRIED), np.empty((_TRIED, size))
     code = min(_scale_code(largest, plan) + 2 * plan.octave, _i64(plan.largest_scale))
     while code >= 0:
         for lane in range(_TRIED):
             factors[lane] = _factor(max(code - lane, 0), plan.tensor_scale, scale_table)
+            divisor = _divisor(factors[lane])
+            for i in range(size):
+                value = values[block, i]
+                rounded = lane_magnitude(value, divisor, largest_number, beyond, plan.nearest)
+                difference = abs(np.float64(value)) - rounded * factors[lane]
+                finite = _u32(float_bits(value) & _MAGNITUDE) < INFINITY_BITS
+                squares[lane, i] = difference * difference if finite else 0.0
         errors[:] = 0
-        for i in range(values.shape[1]):
-            value = values[block, i]
-            if _u32(float_bits(value) & _MAGNITUDE) < INFINITY_BITS:
-                for lane in range(_TRIED):
-                    word = lane_code(value, _divisor(factors[lane]), 0.0, plan.nearest)
-                    difference = np.float64(value) - element_table[_u32(word)] * factors[lane]
-                    errors[lane] += difference * difference
+        for i in range(size):  # in order of the values, whatever is tried beside them
+            for lane in range(_TRIED):
+                errors[lane] += squares[lane, i]
         for lane in range(min(_TRIED, code + 1)):
             clipped = max(top - plan.max_value * factors[lane], 0.0)
             if clipped * clipped > best:

@@ -121,33 +121,48 @@ def lane_code(value, factor, chance, r):
         r: `LaneRule`.
 
     Returns:
-        int32.
+        int64.
     """
-    magnitude = abs(np.float64(value))
-    infinite = magnitude == np.inf
-    magnitude = r.cap if infinite else min(magnitude / factor, r.cap)
-    field = min(max(double_bits(magnitude) >> 52, r.lowest_field), r.highest_field)
-    steps = magnitude * bits_double((r.units_field - field) << 52)
-    whole = truncate(steps)
+    units, field = _round(value, factor, chance, r)
     negative = float_bits(value) >= _u32(1 << 31)
-    odd = whole & 1 != 0
-    if r.stochastic:
-        threshold = chance
-    else:
-        of_negative = r.negative_odd if odd else r.negative_even
-        of_positive = r.positive_odd if odd else r.positive_even
-        threshold = of_negative if negative else of_positive
-    units = whole + (steps - whole >= threshold)
     beyond = r.beyond_negative if negative else r.beyond_positive
     if r.integer:
         units = min(units, beyond)
         code = (-units if negative else units) & (2 * r.sign - 1)
     else:
         code = units + ((field - r.lowest_field) << r.mantissa_bits)
-        beyond = r.of_infinity if infinite else beyond
+        beyond = r.of_infinity if abs(value) == np.inf else beyond
         code = beyond if code > r.largest else code
         code = code | r.sign if negative else code
     return r.nan if value != value else code
+
+
+@njit(inline="always")
+def lane_magnitude(value, factor, largest, beyond, r):
+    """The magnitude that a finite value / factor is rounded to, float64; `beyond` for a float above `largest`."""
+    units, field = _round(value, factor, 0.0, r)
+    if r.integer:
+        units = min(units, r.beyond_negative if float_bits(value) >= _u32(1 << 31) else r.beyond_positive)
+    magnitude = units * bits_double((field + 2046 - r.units_field) << 52)
+    return beyond if magnitude > largest and not r.integer else magnitude
+
+
+@njit(inline="always")
+def _round(value, factor, chance, r):
+    """Steps that the magnitude of a quotient is rounded to, and the exponent field that sets their size, as int64."""
+    magnitude = abs(np.float64(value))
+    magnitude = r.cap if magnitude == np.inf else min(magnitude / factor, r.cap)
+    field = min(max(double_bits(magnitude) >> 52, r.lowest_field), r.highest_field)
+    steps = magnitude * bits_double((r.units_field - field) << 52)
+    whole = truncate(steps)
+    odd = whole & 1 != 0
+    if r.stochastic:
+        threshold = chance
+    else:
+        of_negative = r.negative_odd if odd else r.negative_even
+        of_positive = r.positive_odd if odd else r.positive_even
+        threshold = of_negative if float_bits(value) >= _u32(1 << 31) else of_positive
+    return _i64(whole) + (steps - whole >= threshold), field
 
 
 @njit(**_OPTIONS)

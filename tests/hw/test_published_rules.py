@@ -155,7 +155,9 @@ def operands(rng, element, total, products, count):
         (element, (count, products)), (element, (count, products)), (total, count)
     ))  # fmt: skip
     a[::3, 1::2], b[::3, 1::2] = a[::3, ::2] ^ np.where(a[::3, ::2] > 0, 1 << (element.bits - 1), 0), b[::3, ::2]
-    a[::6, 0] ^= 1
+    other = a[::6, 0] ^ 1
+    magnitude = other & ((1 << (element.bits - 1)) - 1)
+    a[::6, 0] = np.where((magnitude > 0) & (magnitude <= element.largest_code), other, a[::6, 0])
     for row in range(0, count, 5):
         value, _ = product(a[row, 0], b[row, 0], element, 0)
         bits = pattern(-value, total.exponent_bits, total.mantissa_bits, nearest=False)
