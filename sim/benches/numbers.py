@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from mx_formats.block import MXFP4, MXFP6_E2M3, MXFP6_E3M2, MXFP8_E4M3, MXFP8_E5M2, MXINT8, NVFP4, BlockFormat
+from mx_formats.conversion import OCP, Conversion, Rounding, ScaleRule
 from mx_formats.quantize import dequantize, quantize, round_trip
 from sim.measure import Measurement, best_seconds
 
@@ -15,6 +17,15 @@ COPY = "copy of the same array"
 SIDE = 4096
 FORMATS = (MXFP8_E4M3, MXFP8_E5M2, MXFP6_E3M2, MXFP6_E2M3, MXFP4, MXINT8)
 STEPS = 5  # measurements a format
+# Everything that the kernels for the standard's own conversion do not do: name, format, axis, conversion.
+OTHERS = (
+    ("NVFP4", NVFP4, -1, OCP),
+    ("MXFP4, EVEN scales, rounded at random", MXFP4, -1, Conversion(ScaleRule.EVEN, Rounding.STOCHASTIC)),
+    ("MXINT8 rounded up", MXINT8, -1, Conversion(rounding=Rounding.UP)),
+    ("MXFP8_E4M3 in blocks of 256", replace(MXFP8_E4M3, block_size=256), -1, OCP),
+    ("MXFP8_E4M3 down the columns", MXFP8_E4M3, 0, OCP),
+    ("MXFP8_E4M3 in 8 x 8 tiles", replace(MXFP8_E4M3, block_size=64, rows=8), -1, OCP),
+)
 
 # Names that torchao gives to element formats.
 _TORCHAO = {
@@ -55,7 +66,13 @@ def measure(budget_seconds: float) -> Iterator[Measurement]:
         if (peer := _torchao(part, block)) is not None:
             yield row(f"torchao, {block.name} there and back", peer, copy, 1 / 8)
     part = values[: SIDE // 8]
-    yield row(f"{NVFP4.name} there and back", lambda: round_trip(part, NVFP4), copy, 1 / 8)
+    for name, block, axis, conversion in OTHERS:
+        q = quantize(values, block, axis, conversion)
+
+        def both_ways(q=q, conversion=conversion) -> None:
+            dequantize(quantize(values, q.format, q.axis, conversion, out=q), out)
+
+        yield row(f"{name} there and back", both_ways, copy)
     if (cast := _ml_dtypes(part)) is not None:
         yield row("ml_dtypes, cast to E4M3 and back, no scales", cast, copy, 1 / 8)
 

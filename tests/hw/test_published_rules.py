@@ -80,6 +80,24 @@ def test_every_instruction_of_the_published_model_has_its_tree():
     assert compared > 3900
 
 
+def test_every_block_scaled_instruction_of_the_published_model_has_its_tree():
+    """Of mma and tcgen05.mma: 64 products in groups of 16, or 32 that share one pair of scales."""
+    tables = (
+        (sim.MMABlockScale, isa_mma.mma_block_scale_shape_and_type),
+        (sim.TCGen05MMABlockScale, isa_tcgen05mma.tcgen05mma_block_scale_shape_and_type),
+    )
+    operations = [kind(arch, name) for kind, table in tables for arch, names in table.items() for name in names]
+    assert len(operations) > 900
+    for operation in operations:
+        rule = operation.arithmetic_op
+        grouped = hasattr(rule, "G")
+        tree = block_scaled_core() if grouped else tensor_core("blackwell", NAMES[operation.a_type_ptx])
+        join = tree.stages[-1]
+        found = join.fraction_bits, join.lowest, tree.products, tree.scaled_terms if grouped else 1
+        assert found == (rule.F, rule.e_zero, rule.L_max, rule.L_max // rule.G if grouped else 1)
+        assert (rule.rho, tree.accumulator) == ("RZ-FP32", NVIDIA_F32)
+
+
 def finite(code, element):
     """Exact value and the exponent of a significand in [1, 2), the smallest one for subnormals; None for zero."""
     m, top = element.mantissa_bits, (1 << element.exponent_bits) - 1
