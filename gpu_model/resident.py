@@ -25,6 +25,7 @@ from gpu_model.machine.families import function_table
 from gpu_model.machine.lower import Code
 from gpu_model.machine.splits import AT_BARRIER, AT_BLOCK_BARRIER, EXITED, READY, WARP_BYTES, Warp
 from gpu_model.machine.tensor import DOT_WORDS, SCRATCH_BYTES
+from gpu_model.machine.tensor_rules import REFUSALS
 from gpu_model.trace import BlockTrace
 
 _TEMP_ROWS = 16
@@ -257,17 +258,14 @@ class ResidentBlock:
         warp = int(ctx[Context.WARP])
         place = f"block {self.launch.block_index(self.block)}, warp {warp}, lane {lane} (thread {32 * warp + lane})"
         where = f"{program.where(row)}; {place}; {program.text[row]}"
-        undone = self._undo_stores()
+        undone, space = self._undo_stores(), _SPACES.get(int(ctx[Context.FAULT_SPACE]), "")
         if kind == Fault.TRAP:
             return ExecutionError(f"the kernel trapped (device_assert or unreachable code): {where}")
         if kind == Fault.DESCRIPTOR:
-            return ExecutionError(
-                f"tensor map at {address:#x} is of a rank, element type, element stride, interleaving or reduction "
-                f"that is not modelled for this copy: {where}; {undone}"
-            )
+            what = "matrix in shared memory" if space == "shared" else "tensor map"
+            return ExecutionError(f"{what} at {address:#x} is not supported: {REFUSALS[size]}: {where}; {undone}")
         if kind == Fault.CALL_TARGET:
             return ExecutionError(f"return to {address:#x}, which is no instruction of the kernel: {where}")
-        space = _SPACES[int(ctx[Context.FAULT_SPACE])]
         what = "misaligned" if kind == Fault.MISALIGNED else "out-of-bounds"
         near = self._nearest(address) if space in ("global", "generic") else self._limits(space)
         return MemoryFault(f"{what} {space} access of {size} bytes at {address:#x}: {where}; {near}; {undone}")

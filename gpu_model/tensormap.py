@@ -18,6 +18,8 @@ BYTES = 128
 MAX_RANK = 5
 FLAGS_WORD, STRIDE_WORD, STRIDE_HIGH_WORD, SIZE_WORD, BOX0_WORD, BOX_WORD = 2, 3, 7, 8, 13, 14
 RANK_SHIFT, TYPE_SHIFT, INTERLEAVE_SHIFT, SWIZZLE_SHIFT, FILL_SHIFT, TF32_SHIFT = 4, 7, 11, 13, 15, 16
+LATER_SWIZZLES = 3 << 19 | 1 << 22  # atoms larger than 16 bytes, and a bit that tensormap.replace clears with the mode
+MAX_ELEMENT_STRIDE = 8
 
 # Element types as tensormap.replace numbers them (PTX ISA), and their bytes.
 U8, U16, U32, S32, U64, S64, F16, F32, F32_FTZ, F64, BF16 = range(11)
@@ -26,7 +28,8 @@ ELEMENT_BYTES = (1, 2, 4, 4, 8, 8, 2, 4, 4, 8, 2)
 HOST_TYPES = (U8, U16, U32, S32, U64, S64, F16, F32, F64, BF16)
 HOST_TYPE_OF_DEVICE = (0, 1, 2, 3, 4, 5, 6, 7, 10, 8, 9, 11, 12, 13, 14, 15)
 SWIZZLE_NONE, SWIZZLE_32, SWIZZLE_64, SWIZZLE_128 = range(4)
-_SPAN = (None, 32, 64, 128)  # most bytes of a box row under a swizzle
+_SPAN = (None, 32, 64, 128)  # bytes of a box row under a swizzle
+_FLOATS = (F16, BF16, F32, F64)
 
 
 def encode(
@@ -38,6 +41,7 @@ def encode(
     *,
     swizzle: int = SWIZZLE_NONE,
     fill_nan: bool = False,
+    element_strides: Sequence[int] = (),
 ) -> bytes:
     """Make a tensor map.
 
@@ -48,12 +52,20 @@ def encode(
         box: elements a copy takes in each dimension.
         element: one of the element types of this module.
         swizzle: one of the swizzles of this module.
-        fill_nan: NaN rather than zero outside the tensor.
+        fill_nan: NaN rather than zero outside the tensor; floats only.
+        element_strides: a copy takes every n-th element of a dimension's box; that of dimension 0 is ignored. All 1 if
+            empty.
 
     Raises:
-        LaunchError: a rule of cuTensorMapEncodeTiled is broken, named with the offending value.
+        LaunchError: a rule of cuTensorMapEncodeTiled is broken, named with the offending value; or a box row shorter
+            than its swizzle, which is not modelled.
     """
     _check(address, sizes, strides, box, element, swizzle)
+    steps = element_strides or [1] * len(sizes)
+    if len(steps) != len(sizes) or not all(1 <= step <= MAX_ELEMENT_STRIDE for step in steps):
+        raise LaunchError(f"tensor map: element strides {list(steps)}, must be {len(sizes)} of 1 to 8")
+    if fill_nan and element not in _FLOATS:
+        raise LaunchError(f"tensor map: NaN outside elements of type {element}, must be a float type, {_FLOATS}")
     words = [0] * (BYTES // 4)
     words[0], words[1] = address & 0xFFFFFFFF, address >> 32
     words[FLAGS_WORD] = (
@@ -64,7 +76,7 @@ def encode(
         words[STRIDE_HIGH_WORD] |= (stride >> 36) << 4 * i
     for i, size in enumerate(sizes):
         words[SIZE_WORD + i] = size - 1
-    words[BOX0_WORD] = box[0] - 1 << 24
+    words[BOX0_WORD] = box[0] - 1 << 24 | sum(step - 1 << 3 * i for i, step in enumerate(steps))
     for i, size in enumerate(box[1:]):
         words[BOX_WORD] |= size - 1 << 8 * i
     return struct.pack("<32I", *words)
@@ -95,8 +107,9 @@ def _check(
         if not 1 <= size <= 256:
             raise LaunchError(f"tensor map: box size {size} of dimension {i}, must be 1 to 256")
     row, span = box[0] * ELEMENT_BYTES[element], _SPAN[swizzle]
-    if row % 16 or (span is not None and row > span):
-        raise LaunchError(f"tensor map: a box row of {row} bytes, must be a multiple of 16 and at most {span or 'any'}")
+    if row % 16 or (span is not None and row != span):
+        legal = "a multiple of 16" if span is None else f"{span}, as the swizzle"
+        raise LaunchError(f"tensor map: a box row of {row} bytes, must be {legal}")
 
 
 def encode_tiled(

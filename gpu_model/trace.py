@@ -31,7 +31,8 @@ class CopyWord(IntEnum):
     BOX = 12  # elements of the box in each dimension
     SIZE = 17  # elements of the tensor in each dimension
     STRIDE = 22  # bytes between elements in each dimension
-    COUNT = 27
+    STEP = 27  # elements from one of the box to the next in each dimension
+    COUNT = 32
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from gpu_model.core.coalesce import LINE_BYTES, SECTOR_BYTES, moved
 from gpu_model.trace import CopyWord
 
 _DIMENSIONS = 5
-_BASE, _BOX, _ROWS, _SIZE, _START, _STRIDE = (
-    int(word) for word in (CopyWord.BASE, CopyWord.BOX, CopyWord.ROWS, CopyWord.SIZE, CopyWord.START, CopyWord.STRIDE)
+_BASE, _BOX, _ROWS, _SIZE, _START = (
+    int(word) for word in (CopyWord.BASE, CopyWord.BOX, CopyWord.ROWS, CopyWord.SIZE, CopyWord.START)
 )
+_STEP, _STRIDE = int(CopyWord.STEP), int(CopyWord.STRIDE)
 
 
 @njit(cache=True, nogil=True)
@@ -26,7 +27,7 @@ def _row_start(words, number):
     """Address of the first element of a row of the box in dimension 0's element 0, or -1 outside the tensor."""
     address, rest = words[_BASE], number
     for i in range(1, _DIMENSIONS):
-        at = words[_START + i] + rest % words[_BOX + i]
+        at = words[_START + i] + rest % words[_BOX + i] * words[_STEP + i]
         rest //= words[_BOX + i]
         if words[_ROWS] and i == 1:
             at = words[_START + 1 + number]

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from gpu_model.machine import mbarrier
-from gpu_model.machine.context import WARP, Context, get, put, remember
+from gpu_model.machine.context import GLOBAL_SPACE, WARP, Context, Fault, get, put, remember, report_fault
 from gpu_model.machine.integer import set_predicate
 from gpu_model.machine.lanes import load_i64, load_u8, load_u16, load_u32, store_i64, store_u8
 from gpu_model.machine.mbarrier import DONE, FAILED, WAITING, complete, lane_address
@@ -39,6 +39,15 @@ def _transfer(ctx, target, origin, size, how, undo):
 
 
 @njit
+def _global_host(ctx, row, address, size):
+    """Host address of the global bytes of a block copy, which lie at a multiple of 16; 0 after a fault."""
+    if address & 15:
+        report_fault(ctx, Fault.MISALIGNED, row, 0, address, size, GLOBAL_SPACE)
+        return np.int64(0)
+    return global_at(ctx, row, address, size)
+
+
+@njit
 def _block_copy(ctx, u, frame, consts, row, into):
     """UBLKCP, UBLKRED: contiguous bytes, a multiple of 16; to shared memory they complete on a barrier.
 
@@ -49,7 +58,7 @@ def _block_copy(ctx, u, frame, consts, row, into):
     size = np.int64(packed & np.uint32(0xFFFF)) << 4
     if direction == TO_GLOBAL:
         origin = shared_at(ctx, row, 0, np.int64(load_u32(origin_row, 0)), size, 16)
-        target = global_at(ctx, row, word64(target_row), size)
+        target = _global_host(ctx, row, word64(target_row), size)
         if origin == 0 or target == 0:
             return FAILED
         _transfer(ctx, target, origin, size, how, True)
@@ -57,7 +66,7 @@ def _block_copy(ctx, u, frame, consts, row, into):
         put(ctx, Context.CHANGED, get(ctx, Context.CHANGED) + 1)
         return DONE
     if direction == TO_SHARED:
-        origin = global_at(ctx, row, word64(origin_row), size)
+        origin = _global_host(ctx, row, word64(origin_row), size)
     else:
         origin = shared_at(ctx, row, 0, np.int64(load_u32(origin_row, 0)), size, 16)
     if origin == 0:

@@ -86,7 +86,7 @@ class Fault(IntEnum):
     MISALIGNED = 2
     TRAP = 3
     CALL_TARGET = 4
-    DESCRIPTOR = 5  # a tensor map the machine does not model, or that is no tensor map
+    DESCRIPTOR = 5  # a tensor map or matrix descriptor that is refused; the bytes are the number of the reason
 
 
 # As plain integers, which Numba folds.

@@ -68,7 +68,8 @@ def _half(x, y, kind, form):
         return f32_to_f16(bits) if form == FLOAT16 else f32_to_bf16(bits)
     if a != a or b != b:
         return np.uint32(y if a != a else x)
-    return np.uint32(x if (a < b) == (kind == MIN) else y)
+    less = a < b or (a == b and x > y)  # -0 is less than +0
+    return np.uint32(x if less == (kind == MIN) else y)
 
 
 @njit

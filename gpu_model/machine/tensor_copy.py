@@ -21,7 +21,8 @@ from gpu_model.machine.lanes import load_u8, load_u32, load_u64, store_i64, stor
 from gpu_model.machine.mbarrier import DONE, FAILED, complete
 from gpu_model.machine.microop import M0, M1, M2, M3, A, B, C, Op, field, source
 from gpu_model.machine.ranges import find_range
-from gpu_model.machine.reduce import allowed, reduce_element
+from gpu_model.machine.reduce import reduce_element
+from gpu_model.machine.tensor_rules import NO_REDUCTION, refusal
 from gpu_model.machine.window import shared_at
 from gpu_model.tensormap import (
     BF16,
@@ -29,24 +30,23 @@ from gpu_model.tensormap import (
     BOX_WORD,
     ELEMENT_BYTES,
     F16,
-    F32_FTZ,
     F64,
     FILL_SHIFT,
     FLAGS_WORD,
-    INTERLEAVE_SHIFT,
     MAX_RANK,
     RANK_SHIFT,
     SIZE_WORD,
     STRIDE_HIGH_WORD,
     STRIDE_WORD,
     SWIZZLE_SHIFT,
-    TF32_SHIFT,
     TYPE_SHIFT,
 )
 from gpu_model.trace import CopyWord
 
 _ELEMENT_BYTES = np.array(ELEMENT_BYTES, np.int64)
 _OFFSET_MASK = (1 << CLUSTER_RANK_SHIFT) - 1
+SHARED_ALIGNMENT = 128  # of a tensor copy's box in shared memory (PTX ISA)
+GATHERED_ROWS = 4  # of GATHER4 and SCATTER4
 
 
 @njit
@@ -122,20 +122,46 @@ def _fill(shared, element, nan):
 
 
 @njit
-def _supported(tensor, rank):
-    flags = load_u32(tensor, FLAGS_WORD)
-    element = (flags >> np.uint32(TYPE_SHIFT)) & np.uint32(15)
-    plain = (flags >> np.uint32(INTERLEAVE_SHIFT)) & np.uint32(3) == 0 and (flags >> np.uint32(TF32_SHIFT)) & 1 == 0
-    steps = load_u32(tensor, BOX0_WORD) & np.uint32(0x7FFF)
-    same_rank = (flags >> np.uint32(RANK_SHIFT)) & np.uint32(7) == rank - 1
-    return plain and same_rank and steps == 0 and element < len(_ELEMENT_BYTES) and element != F32_FTZ
+def _element(tensor):
+    return np.int64((load_u32(tensor, FLAGS_WORD) >> np.uint32(TYPE_SHIFT)) & np.uint32(15))
+
+
+@njit
+def _element_stride(tensor, dimension):
+    """Elements between those that a copy takes; dimension 0 has none (cuTensorMapEncodeTiled)."""
+    steps = np.int64(load_u32(tensor, BOX0_WORD)) >> 3 * dimension
+    return (steps & 7) + 1 if dimension else np.int64(1)
+
+
+@njit
+def box_shape(tensor, gather):
+    """Bytes of a row of the box of a tensor map, and how many of them it has in dimensions 1, 2, ..., int64[5]."""
+    shape, boxes = np.ones(MAX_RANK, np.int64), np.int64(load_u32(tensor, BOX_WORD))
+    shape[0] = (np.int64(load_u32(tensor, BOX0_WORD) >> np.uint32(24)) + 1) * _ELEMENT_BYTES[_element(tensor)]
+    rank = np.int64(load_u32(tensor, FLAGS_WORD) >> np.uint32(RANK_SHIFT)) & 7
+    for i in range(1, rank + 1):
+        step = _element_stride(tensor, i)
+        shape[i] = ((boxes >> 8 * (i - 1) & 0xFF) + step) // step
+    if gather:
+        shape[1:] = 1
+        shape[1] = GATHERED_ROWS
+    return shape
+
+
+@njit
+def box_bytes(tensor, gather):
+    """Bytes of a box in shared memory; a swizzle moves bytes only among these."""
+    size = np.int64(1)
+    for length in box_shape(tensor, gather):
+        size *= length
+    return size
 
 
 @njit
 def _tensor_row(ctx, row, op, tensor, kind, at, index, smem, host):
     """Copy one box row (dimension 0) whose coordinates are `at`; False after a fault."""
     flags = load_u32(tensor, FLAGS_WORD)
-    element = np.int64((flags >> np.uint32(TYPE_SHIFT)) & np.uint32(15))
+    element = _element(tensor)
     swizzle = np.int64((flags >> np.uint32(SWIZZLE_SHIFT)) & np.uint32(3))
     nan, size = (flags >> np.uint32(FILL_SHIFT)) & np.uint32(1), _ELEMENT_BYTES[element]
     inner = (np.int64(load_u32(tensor, BOX0_WORD) >> np.uint32(24)) + 1) * size
@@ -158,30 +184,25 @@ def _tensor_row(ctx, row, op, tensor, kind, at, index, smem, host):
 @njit
 def _box(ctx, row, op, tensor, operands, kind, rank, gather, smem):
     """Copy a box to or from the shared memory at `smem`; its bytes, or -1 after a fault."""
-    element = (load_u32(tensor, FLAGS_WORD) >> np.uint32(TYPE_SHIFT)) & np.uint32(15)
     first = 2 if op == Op.TENSOR_LOAD else 1  # coordinates follow the shared address, and a load's barrier
-    start, box, at = np.zeros(MAX_RANK, np.int64), np.ones(MAX_RANK, np.int64), np.zeros(MAX_RANK, np.int64)
-    boxes = load_u32(tensor, BOX_WORD)
+    start, at, shape = np.zeros(MAX_RANK, np.int64), np.zeros(MAX_RANK, np.int64), box_shape(tensor, gather)
     for i in range(rank):
         start[i] = np.int64(np.int32(load_u32(operands + 128 * (first + i), 0)))
-        if i > 0:
-            box[i] = np.int64(boxes >> np.uint32(8 * (i - 1)) & np.uint32(0xFF)) + 1
-    inner = (np.int64(load_u32(tensor, BOX0_WORD) >> np.uint32(24)) + 1) * _ELEMENT_BYTES[element]
-    rows = 4 if gather else box[1] * box[2] * box[3] * box[4]
-    host = shared_at(ctx, row, 0, smem, rows * inner, 16)
+    rows = shape[1] * shape[2] * shape[3] * shape[4]
+    host = shared_at(ctx, row, 0, smem, rows * shape[0], SHARED_ALIGNMENT)
     if host == 0:
         return np.int64(-1)
     for index in range(rows):
         at[:] = start
         rest = index
         for i in range(1, MAX_RANK):
-            at[i] += rest % box[i]
-            rest //= box[i]
+            at[i] += rest % shape[i] * _element_stride(tensor, i)
+            rest //= shape[i]
         if gather:
             at[1] = np.int64(np.int32(load_u32(operands + 128 * (first + 1 + index), 0)))
         if not _tensor_row(ctx, row, op, tensor, kind, at, index, smem, host):
             return np.int64(-1)
-    return np.int64(rows * inner)
+    return np.int64(rows * shape[0])
 
 
 @njit
@@ -198,29 +219,27 @@ def record_bytes(into, shared, base, size):
         store_i64(into, CopyWord.BOX + i, size if i == 0 else np.int64(1))
         store_i64(into, CopyWord.SIZE + i, size if i == 0 else np.int64(1))
         store_i64(into, CopyWord.STRIDE + i, np.int64(1))
+        store_i64(into, CopyWord.STEP + i, np.int64(1))
 
 
 @njit
 def _record_box(into, tensor, operands, first, rank, rows):
     """Leave a tensor copy in a trace's address row."""
-    element = _ELEMENT_BYTES[(load_u32(tensor, FLAGS_WORD) >> np.uint32(TYPE_SHIFT)) & np.uint32(15)]
-    record_bytes(into, np.int64(load_u32(operands, 0)), np.int64(load_u64(tensor, 0)), element)
-    boxes, high = load_u32(tensor, BOX_WORD), load_u32(tensor, STRIDE_HIGH_WORD)
+    element, shape = _ELEMENT_BYTES[_element(tensor)], box_shape(tensor, rows)
+    record_bytes(into, np.int64(load_u32(operands, 0)), np.int64(load_u64(tensor, 0)), box_bytes(tensor, rows))
+    high = load_u32(tensor, STRIDE_HIGH_WORD)
     store_i64(into, CopyWord.ROWS, np.int64(rows))
     for i in range(5 if rows else rank):
         store_i64(into, CopyWord.START + i, np.int64(np.int32(load_u32(operands + 128 * (first + i), 0))))
-    count = np.int64(1)
     for i in range(rank):
-        box, stride = np.int64(load_u32(tensor, BOX0_WORD) >> np.uint32(24)) + 1, element
+        stride = element
         if i > 0:
-            box = 4 if rows else np.int64(boxes >> np.uint32(8 * (i - 1)) & np.uint32(0xFF)) + 1
             top = np.int64(high >> np.uint32(4 * (i - 1))) & 15
             stride = (np.int64(load_u32(tensor, STRIDE_WORD + i - 1)) | top << 32) << 4
-        count *= box
-        store_i64(into, CopyWord.BOX + i, box)
+        store_i64(into, CopyWord.BOX + i, shape[i] if i else shape[0] // element)
+        store_i64(into, CopyWord.STEP + i, _element_stride(tensor, i))
         store_i64(into, CopyWord.SIZE + i, np.int64(load_u32(tensor, SIZE_WORD + i)) + 1)
         store_i64(into, CopyWord.STRIDE + i, stride)
-    store_i64(into, CopyWord.BYTES, count * element)
 
 
 @njit
@@ -231,9 +250,9 @@ def tensor_copy(ctx, u, frame, consts, row, op, into):
     tensor = global_at(ctx, row, tensor_address, 128)
     if tensor == 0:
         return FAILED
-    element = (load_u32(tensor, FLAGS_WORD) >> np.uint32(TYPE_SHIFT)) & np.uint32(15)
-    if not _supported(tensor, rank) or (op == Op.TENSOR_REDUCE and not allowed(element, kind)):
-        report_fault(ctx, Fault.DESCRIPTOR, row, 0, tensor_address, 128, GLOBAL_SPACE)
+    reason = refusal(tensor, rank, kind if op == Op.TENSOR_REDUCE else NO_REDUCTION)
+    if reason:
+        report_fault(ctx, Fault.DESCRIPTOR, row, 0, tensor_address, reason, GLOBAL_SPACE)
         return FAILED
     smem, barrier = np.int64(load_u32(operands, 0)), np.int64(load_u32(operands + 128, 0))
     blocks = np.int64(load_u32(source(u, C, frame, consts), 0) >> np.uint32(16)) if field(u, M3) else np.int64(-1)

@@ -24,6 +24,7 @@ from gpu_model.machine.integer import blend, predicate
 from gpu_model.machine.lanes import as_pointer, load_u32
 from gpu_model.machine.microop import M0, M1, M2, M3, PS0, A, B, C, D, Op, field, source
 from gpu_model.machine.tensor import load_accumulator, scratch, store_accumulator
+from gpu_model.machine.tensor_rules import BASE_OFFSET
 from hw.tensor_core import COLUMNS, ROWS, mma_e8m13, mma_f16, mma_f32, mma_s32
 
 # M2: where A is, orientations, signs, and the accumulator.
@@ -47,7 +48,10 @@ def _shared_start(ctx):
 
 @njit
 def _inside(ctx, row, descriptor, lines, depth, size, transposed):
-    """Whether a matrix lies in shared memory; reports the fault."""
+    """Whether a matrix lies in shared memory and its descriptor is one we know; reports the fault."""
+    if descriptor >> 49 & 7:
+        report_fault(ctx, Fault.DESCRIPTOR, row, 0, (descriptor & 0x3FFF) << 4, BASE_OFFSET, SHARED_SPACE)
+        return False
     end = matrix_end(descriptor, lines, depth, size, transposed)
     if end <= get(ctx, SHARED_END) - (get(ctx, RANK) << CLUSTER_RANK_SHIFT):
         return True

@@ -47,7 +47,7 @@ def copied(size: int, *, offset: int = 0, barrier: int = BARRIER) -> np.ndarray:
     words[[CopyWord.SHARED, CopyWord.BARRIER, CopyWord.BYTES]] = 0, barrier, size
     words[[CopyWord.BASE, CopyWord.ROWS]] = DATA + offset, 0
     words[CopyWord.START : CopyWord.START + 5] = 0
-    for first, inner in ((CopyWord.BOX, size), (CopyWord.SIZE, size), (CopyWord.STRIDE, 1)):
+    for first, inner in ((CopyWord.BOX, size), (CopyWord.SIZE, size), (CopyWord.STRIDE, 1), (CopyWord.STEP, 1)):
         words[first : first + 5] = 1
         words[first] = inner
     return words

@@ -39,7 +39,7 @@ def scale_words(scales: np.ndarray, byte: int, thread: int, is_a: bool) -> np.nd
     return held.view(np.uint32)[..., 0]
 
 
-def check_scaled(form: str, vector: str, selectors: list[tuple[int, int, int, int]], constant: bool) -> None:
+def check_scaled(form: str, vector: str, selectors: list[tuple[int, ...]], constant: bool) -> None:
     """A case for each kind of operand, a launch for each choice of (byte, thread) of A and of B."""
     shape, kind, _, _, a, b, _, scale = form.split(".")
     depth, count, repeats = int(shape.split("k")[1]), int(vector[0]), 2

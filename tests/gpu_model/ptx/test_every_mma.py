@@ -141,7 +141,7 @@ def test_volta_products(arch, layout, single):
     at_c = (unit, (lane & 1) + (j & 2) + upper, (j & 4) + (lane & 2) + (j & 1)) if single else (unit, along + upper, j)
     half_words = [m[at].astype(np.float16).view(np.uint16) for m, at in ((a, at_a), (b, at_b))]
     c_words = c[at_c].astype(np.float32).view(np.uint32) if single else c[at_c].astype(np.float16).view(np.uint16)
-    words = [part[0::2].astype(np.uint32) | part[1::2].astype(np.uint32) << 16 for part in half_words]
+    words: list[np.ndarray] = [part[0::2].astype(np.uint32) | part[1::2].astype(np.uint32) << 16 for part in half_words]
     words.append(c_words if single else c_words[0::2].astype(np.uint32) | c_words[1::2].astype(np.uint32) << 16)
     count, sums = (8, "f32") if single else (4, "f16")
     registers = ", ".join([names("d", count), names("w", 2), names("w", 2, 2), names("w", count, 4)])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from mmasim.nv_ptx.sim import WGMMA
 
+from gpu_model.errors import ExecutionError
 from hw.presets import NVIDIA_F16, NVIDIA_F32
 from mx_formats.element import BF16, E4M3, E5M2, FP16, TF32
-from tests.gpu_model.ptx.warpgroup import ROWS, Case, run, variants
+from tests.gpu_model.ptx.warpgroup import ROWS, Case, Layout, run, variants
 from tests.hw.mma_sim import KINDS, draw, draw_sums, sums_from_torch, sums_to_torch, to_torch
 
 ELEMENTS = {"f16": FP16, "bf16": BF16, "tf32": TF32, "e4m3": E4M3, "e5m2": E5M2}
@@ -126,3 +127,10 @@ def test_every_float_product(types, columns):
 @pytest.mark.parametrize("columns", INTEGER_COLUMNS)
 def test_every_integer_product(types, columns):
     check_integers(types, columns)
+
+
+def test_a_base_offset_is_refused_by_name(monkeypatch):
+    plain = vars(Layout)["descriptor"].fget
+    monkeypatch.setattr(Layout, "descriptor", property(lambda layout: plain(layout) | 1 << 49))
+    with pytest.raises(ExecutionError, match="its base offset is not zero"):
+        check_integers("s32.s8.s8", 8)
