@@ -127,11 +127,17 @@ class Emit:
         """Byte offset of UR(index) in a frame."""
         return register_row(self.registers + index)
 
-    def source(self, column: Column, operand: np.void, words: int = 1, *, double: bool = False) -> None:
-        """Point a source column at an operand of `words` 32-bit words."""
-        self.out[column] = self._source_row(operand, words, double)
+    def source(
+        self, column: Column, operand: np.void, words: int = 1, *, double: bool = False, whole: bool = False
+    ) -> None:
+        """Point a source column at an operand of `words` 32-bit words.
 
-    def _source_row(self, operand: np.void, words: int, double: bool) -> int:
+        The immediate of a 64-bit operation is 32 bits that are sign-extended; the high word of a `double`; or, in an
+        instruction that has room for it, the `whole` 64.
+        """
+        self.out[column] = self._source_row(operand, words, double, whole)
+
+    def _source_row(self, operand: np.void, words: int, double: bool, whole: bool) -> int:
         kind, index, value = operand["kind"], int(operand["index"]), int(operand["value"])
         if kind == Operand.REGISTER:
             return ~self.area.zero() if index == ZERO_REGISTER else self.register(index, words)
@@ -142,7 +148,7 @@ class Emit:
         if kind == Operand.IMMEDIATE:
             if words == 1:
                 return ~self.area.row(("immediate", value & ALL))
-            if not 0 <= value <= ALL:
+            if whole or not 0 <= value <= ALL:
                 return ~self.area.row(("immediate", value & ALL), ("immediate", value >> 32 & ALL))
             low, high = (0, value) if double else (value, ALL if value >> 31 & 1 else 0)
             return ~self.area.row(("immediate", low), ("immediate", high))

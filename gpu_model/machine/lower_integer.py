@@ -31,7 +31,7 @@ def mov(e: Emit) -> None:
     if narrow := next((name for name in e.ordered if name in NARROW), None):
         e.narrow_constant(C.A, e.take(), narrow)
     else:
-        e.source(C.A, e.take(), words)
+        e.source(C.A, e.take(), words, whole=True)
     if e.operands and e.immediate() & 0xF != 0xF:  # MOV's byte mask
         raise e.fail("a MOV that writes some bytes only")
     e.op(Op.MOV, m0=words)

@@ -136,6 +136,31 @@ def test_arithmetic_of_64_bits(arch):
 
 
 @pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("constant", [2**31 - 1, 2**31, 2**32 - 16, 2**32 - 1, 2**32, 3 << 40, -16, -(2**31), -(2**33)])
+def test_constants_of_64_bits(arch, constant):
+    """Where bit 31 is set, a 32-bit immediate is extended by sign and a 64-bit one is not."""
+    pattern = wrap(constant, 64)
+    ops = [
+        Op("add", "b64", ("b64",), lambda a: wrap(a + constant, 64), f"add.s64 {{d}}, {{a}}, {constant};"),
+        Op("xor", "b64", ("b64",), lambda a: a ^ pattern, f"xor.b64 {{d}}, {{a}}, {constant};"),
+        Op(
+            "mad", "b64", ("b64",), lambda a: wrap(a * a + constant, 64), f"mad.lo.s64 {{d}}, {{a}}, {{a}}, {constant};"
+        ),
+        Op(
+            "min",
+            "b64",
+            ("b64",),
+            lambda a: wrap(min(signed(a, 64), constant), 64),
+            f"min.s64 {{d}}, {{a}}, {constant};",
+        ),
+        Op("lt", "pred", ("b64",), lambda a: signed(a, 64) < constant, f"setp.lt.s64 {{d}}, {{a}}, {constant};"),
+        Op("lo", "pred", ("b64",), lambda a: a < pattern, f"setp.lo.u64 {{d}}, {{a}}, {pattern:#x}U;"),
+    ]
+    near = [wrap(constant + step, 64) for step in (-1, 0, 1)]
+    check(ops, cross([*EDGES64, *near], limit=32), arch)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
 def test_carry_chains(arch):
     """add.cc, addc, sub.cc, subc, mad.cc, madc: arithmetic on 128 bits by 32-bit steps."""
     texts = {
