@@ -85,8 +85,12 @@ def printf(launch: Launch, registers: np.ndarray, local: np.ndarray) -> str:
         ExecutionError: a pointer outside the kernel's data or local memory, or too few arguments.
     """
     template = _text(launch, _pointer(registers, 4))
-    offset = _pointer(registers, 6) - LOCAL_WINDOW
-    data = local[max(offset, 0) :].tobytes() if _pointer(registers, 6) else b""
+    where = _pointer(registers, 6)
+    if where and not 0 <= where - LOCAL_WINDOW <= len(local):
+        raise ExecutionError(
+            f"kernel {launch.program.name} passes arguments of printf at {where:#x}, outside its local memory"
+        )
+    data = local[where - LOCAL_WINDOW :].tobytes() if where else b""
     arguments = _Arguments(data)
     try:
         return _CONVERSION.sub(lambda match: _format_one(launch, match, arguments), template)

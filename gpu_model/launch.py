@@ -26,12 +26,13 @@ class _Geometry:
     grid: int  # three words: blocks
     stack_top: int  # of a thread's local memory
     sms: int  # SMs of the GPU
+    local_window: int  # generic address of a thread's local memory
 
 
-_EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28, sms=0x10C)
-_LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C, sms=0x2D0)  # sm_100 and up
+_EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28, sms=0x10C, local_window=0x20)
+_LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C, sms=0x2D0, local_window=0x2F8)  # sm_100 and up
 _PARAMETER_ADDRESS = {90: 0x198, 120: 0x348}  # generic address of the parameters, for tensor maps among them
-_SHARED_WINDOW, _LOCAL_WINDOW = 0x18, 0x20
+_SHARED_WINDOW = 0x18  # later architectures read it from SR_SWINHI
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class Launch:
         struct.pack_into("<I", bank, where.sms, self.sm_count)
         if where is _EARLIER:
             struct.pack_into("<Q", bank, _SHARED_WINDOW, SHARED_WINDOW)
-            struct.pack_into("<Q", bank, _LOCAL_WINDOW, LOCAL_WINDOW)
+        struct.pack_into("<Q", bank, where.local_window, LOCAL_WINDOW)
         if clusters := _CLUSTERS.get(self.program.arch):
             shape = self.program.cluster
             struct.pack_into("<I", bank, clusters.explicit, shape != (1, 1, 1))

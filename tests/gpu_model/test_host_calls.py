@@ -24,19 +24,22 @@ def prints(x_ptr, BLOCK: tl.constexpr):
     tl.store(x_ptr + index, x + 1)
 
 
-def test_device_print_of_floats_and_integers(capsys):
-    for dtype, expected in ((torch.float32, "1.500000"), (torch.int32, "7"), (torch.int64, "-123456789012")):
-        x = torch.full((32,), float(expected) if dtype.is_floating_point else int(expected), dtype=dtype)
-        before = x.clone()
-        with VirtualGPU("rtx_a6000"):
-            prints[(2,)](x, BLOCK=32, num_warps=1)
-        lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 64
-        assert expected in lines[0]
-        assert "value" in lines[0]
-        assert "(0, 0, 0)" in lines[0]
-        assert "(1, 0, 0)" in lines[-1]
-        assert torch.equal(x, before + 2)
+@pytest.mark.parametrize("name", ["rtx_a6000", "h100_sxm", "rtx_5090"])
+@pytest.mark.parametrize(
+    ("dtype", "value", "printed"),
+    [(torch.float32, 1.5, "1.500000"), (torch.int32, 7, "7"), (torch.int64, -123456789012, "-123456789012")],
+)
+def test_device_print_of_floats_and_integers(capsys, name, dtype, value, printed):
+    x = torch.full((32,), value, dtype=dtype)
+    before = x.clone()
+    with VirtualGPU(name):
+        prints[(2,)](x, BLOCK=32, num_warps=1)
+    lines = capsys.readouterr().out.splitlines()
+    first = [f"pid (0, 0, 0) idx ({index:2}) value: {printed}" for index in range(32)]
+    assert lines[:32] == first
+    assert len(lines) == 64
+    assert all(line.startswith("pid (1, 0, 0)") for line in lines[32:])
+    assert torch.equal(x, before + 2)
 
 
 @triton.jit
