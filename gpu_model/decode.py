@@ -8,6 +8,7 @@ import functools
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -42,7 +43,9 @@ def nvdisasm_path() -> Path:
 
 
 def disassemble(image: bytes) -> str:
-    """Run nvdisasm on a cubin: text with encodings and source lines.
+    """Run nvdisasm on a cubin: text with encodings, and with source lines unless the line table makes it crash.
+
+    PTX may name source lines without naming their file; what ptxas makes of that, nvdisasm does not survive.
 
     Raises:
         CubinError: nvdisasm refuses the file or does not finish.
@@ -51,14 +54,16 @@ def disassemble(image: bytes) -> str:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(image)
-        command = [str(nvdisasm_path()), "-c", "-hex", "-g", name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        command = [str(nvdisasm_path()), "-c", "-hex", name]
+        done = subprocess.run([*command, "-g"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        if done.returncode == -signal.SIGSEGV:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise CubinError(f"nvdisasm did not finish within {_TIMEOUT_S} s") from error
     finally:
         os.unlink(name)
     if done.returncode:
-        reason = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        reason = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         raise CubinError(f"nvdisasm refuses the cubin: {reason[-1].replace(name, 'cubin')}")
     return done.stdout
 

@@ -8,6 +8,7 @@ import pytest
 
 from gpu_model.decode import decode
 from gpu_model.errors import CubinError
+from tests.gpu_model.ptx.harness import assemble
 
 
 @pytest.mark.parametrize("arch", [75, 80, 86, 89, 90, 120])
@@ -35,6 +36,26 @@ def test_source_lines_point_at_the_kernel(cubin):
     program, _ = decode(cubin)
     loads = np.flatnonzero(program.rows["opcode"] == "LDG")
     assert all("conftest.py" in program.where(row) for row in loads)
+
+
+def test_lines_of_no_file():
+    """PTX that somebody wrote may have `.loc` without `.file`; nvdisasm crashes on the line table of that."""
+    ptx = """
+        .version 8.6
+        .target sm_86
+        .address_size 64
+        .visible .entry nameless(.param .u64 out)
+        {
+            .reg .b64 p;
+            .loc 1 7 0
+            ld.param.u64 p, [out];
+            st.global.u64 [p], p;
+            ret;
+        }"""
+    program, _ = decode(assemble(ptx, 86))
+    assert program.name == "nameless"
+    assert "STG" in program.rows["opcode"]
+    assert program.files == ("",)
 
 
 def test_foreign_and_truncated_files_are_named(cubin):
