@@ -66,6 +66,7 @@ class VirtualGPU:
         dirty_l2: share of L2 that must be written back before a launch can use it; see `gpu_model.timing.time_launch`.
         on_launch: called with each `LaunchRecord`.
         recorder: saves each launch to a file, with its outputs.
+        kept: how many records `launches` holds, the newest; None for all of them, some kilobytes each.
         max_instructions: warp-instructions after which a launch is given up; None for no limit.
         cuda: make torch's CUDA names mean this GPU while it is in use; see `gpu_model.cuda_names`. A launch may then
             not mix tensors on cuda with others on the CPU.
@@ -87,6 +88,7 @@ class VirtualGPU:
         dirty_l2: float = 0.0,
         on_launch: Callable[[LaunchRecord], None] | None = None,
         recorder: LaunchRecorder | None = None,
+        kept: int | None = None,
         max_instructions: int | None = None,
         cuda: bool = False,
         host_tensors: bool = True,
@@ -97,7 +99,7 @@ class VirtualGPU:
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
         self.timing, self.dots, self.check, self.events = timing, dots, check, events
         self.dirty_l2, self.on_launch = dirty_l2, on_launch
-        self.recorder, self.max_instructions = recorder, max_instructions
+        self.recorder, self.kept, self.max_instructions = recorder, kept, max_instructions
         self.cuda, self.host_tensors = cuda, host_tensors
         self.number = next(_numbers)
         self.launches: list[LaunchRecord] = []
@@ -152,6 +154,8 @@ class VirtualGPU:
             record = self._execute(launch)
         # What is remembered lets go of the tensors; a callback sees the launch whole.
         self.launches.append(dataclasses.replace(record, launch=dataclasses.replace(launch, keep=())))
+        if self.kept is not None:
+            del self.launches[: max(len(self.launches) - self.kept, 0)]
         if self.on_launch is not None:
             self.on_launch(record)
         return record

@@ -1,19 +1,24 @@
 """Run a test-suite written for a CUDA GPU without one: `pytest -p gpu_model.pytest_plugin --virtual-gpu rtx_a6000`.
 
 The virtual GPU is there from before collection to the end of the run, under CUDA's names, and kernels take no CPU
-tensors. A suite's own fixtures go before the ones given here, which are those that Triton's tests expect.
+tensors. Python processes that tests start find it too.
+
+A suite's own fixtures go before the ones given here, which are those that Triton's tests expect.
 """
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from gpu_model.child_processes import disinherit, inherited_by_children
 from gpu_model.device import VirtualGPU
 from hw.gpu_spec import GpuSpecError
 
 _GPU = pytest.StashKey[VirtualGPU]()
+_OPEN = pytest.StashKey[ExitStack]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,13 +35,17 @@ def pytest_configure(config: pytest.Config) -> None:
         gpu = VirtualGPU(name, timing=timing, cuda=True, host_tensors=False)
     except GpuSpecError as error:
         raise pytest.UsageError(f"--virtual-gpu: {error}") from error
-    config.stash[_GPU] = gpu.__enter__()
+    disinherit()  # a worker of pytest-xdist is a child
+    with ExitStack() as stack:
+        config.stash[_GPU] = stack.enter_context(gpu)
+        stack.enter_context(inherited_by_children(name, timing))
+        config.stash[_OPEN] = stack.pop_all()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Take it away again."""
-    if _GPU in config.stash:
-        config.stash[_GPU].__exit__()
+    if _OPEN in config.stash:
+        config.stash[_OPEN].close()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -46,14 +55,18 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Forget the launches of the test before."""
-    item.config.stash[_GPU].launches.clear()
+    """Forget the launches of the test before; this one's are remembered if it asks for `virtual_gpu`."""
+    gpu = item.config.stash[_GPU]
+    gpu.launches.clear()
+    gpu.kept = 0
 
 
 @pytest.fixture
 def virtual_gpu(pytestconfig: pytest.Config) -> VirtualGPU:
     """The virtual GPU; its `launches` are this test's."""
-    return pytestconfig.stash[_GPU]
+    gpu = pytestconfig.stash[_GPU]
+    gpu.kept = None
+    return gpu
 
 
 @pytest.fixture

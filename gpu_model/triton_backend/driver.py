@@ -28,7 +28,7 @@ class VirtualDriver(triton_driver.DriverBase):
         tuning.install()
         if gpu is None:
             source_lines.install()
-        self.gpu = gpu if gpu is not None else VirtualGPU(os.environ.get(GPU_VARIABLE, DEFAULT_GPU))
+        self.gpu = gpu if gpu is not None else VirtualGPU(os.environ.get(GPU_VARIABLE, DEFAULT_GPU), kept=0)
         self.utils = Utilities(self.gpu)
         self.launcher_cls = make_launcher(self.gpu)
 

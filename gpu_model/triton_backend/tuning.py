@@ -17,6 +17,7 @@ from triton.compiler.errors import CompileTimeAssertionFailure
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner, Config
 from triton.runtime.errors import OutOfResources, PTXASError
+from triton.runtime.jit import JITFunction
 
 
 @dataclass
@@ -36,9 +37,9 @@ def _active_gpu() -> Any:
 
 def _milliseconds(gpu: Any, work: Callable[[], Any]) -> float:
     gpu.require_timing("benchmarking")
-    seconds, launches = gpu.seconds, len(gpu.launches)
+    seconds = gpu.seconds
     work()
-    if len(gpu.launches) == launches:
+    if gpu.seconds == seconds:
         warnings.warn(
             "a benchmarked function launched no Triton kernel; only kernels take simulated time, so it reads NaN",
             stacklevel=3,
@@ -67,19 +68,33 @@ def _measured(work: Callable[[], Any], grad_to_none: Sequence[Any] | None, quant
     return triton.testing._summarize_statistics([_milliseconds(gpu, work)], quantiles, return_mode)
 
 
+def _is_kernel(function: Any) -> bool:
+    """Whether an autotuner's function compiles, or is something else that only looks like a kernel."""
+    while not isinstance(function, JITFunction) and hasattr(function, "fn"):
+        function = function.fn
+    return isinstance(function, JITFunction)
+
+
 def _first_that_fits(tuner: Autotuner, configs: list[Config], keywords: dict[str, Any]) -> list[Config]:
+    """The first configuration that compiles and fits, alone; hooks are called as if each had been run."""
     failure: Exception | None = None
     arguments: dict[str, Any] = tuner.nargs or {}
     for config in configs:
-        chosen = {**keywords, **config.all_kwargs(), "warmup": True}
+        chosen = {**keywords, **config.all_kwargs()}
+        everything = {**arguments, **chosen}
         if config.pre_hook is not None:
-            config.pre_hook({**arguments, **chosen})
+            config.pre_hook(everything)
+        tuner.pre_hook(everything)
         try:
-            kernel: Any = tuner.fn.run(*arguments.values(), **chosen)
+            kernel: Any = tuner.fn.run(*arguments.values(), **{**chosen, "warmup": True})
             kernel._init_handles()
-        except (OutOfResources, CompileTimeAssertionFailure, PTXASError) as error:
+        except Exception as error:
+            tuner.post_hook(everything, exception=error)
+            if not isinstance(error, OutOfResources | CompileTimeAssertionFailure | PTXASError):
+                raise
             failure = error
         else:
+            tuner.post_hook(everything, exception=None)
             return [config]
     assert failure is not None
     raise failure
@@ -110,7 +125,9 @@ def _prune_configs(prune: Callable) -> Callable:
     @functools.wraps(prune)
     def prune_for_active_gpu(tuner: Autotuner, keywords: dict[str, Any]) -> list[Config]:
         configs, gpu = prune(tuner, keywords), _active_gpu()
-        return configs if gpu is None or gpu.timing or len(configs) == 1 else _first_that_fits(tuner, configs, keywords)
+        if gpu is None or gpu.timing or len(configs) == 1 or not _is_kernel(tuner.fn):
+            return configs
+        return _first_that_fits(tuner, configs, keywords)
 
     return prune_for_active_gpu
 

@@ -61,6 +61,15 @@ def test_grid_coordinates():
     assert (gpu.launches[0].grid, gpu.launches[0].kernel) == ((2, 3, 4), "programs")
 
 
+@pytest.mark.parametrize("kept", [None, 0, 2])
+def test_as_many_records_are_kept_as_asked(kept):
+    out = torch.zeros(3, dtype=torch.int32)
+    with VirtualGPU("rtx_a6000", kept=kept) as gpu:
+        for blocks in (1, 2, 3):
+            programs[(blocks, 1, 1)](out)
+    assert [record.grid[0] for record in gpu.launches] == {None: [1, 2, 3], 0: [], 2: [2, 3]}[kept]
+
+
 def test_empty_grid_runs_nothing():
     out = torch.zeros(1, dtype=torch.int32)
     with VirtualGPU("rtx_a6000") as gpu:

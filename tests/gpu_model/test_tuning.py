@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 import triton.testing
+from triton.runtime.autotuner import Autotuner
+from triton.runtime.errors import OutOfResources
 
 from gpu_model import VirtualGPU
 from gpu_model.errors import LaunchError
@@ -112,6 +114,44 @@ def test_what_a_kernel_adds_to_is_reset_between_configurations():
         with VirtualGPU("rtx_a6000", timing=timing):
             kernel[(1,)](out, N)
         assert out.sum() == kernel.best_config.kwargs["BLOCK"]
+
+
+@pytest.mark.parametrize("timing", [False, True])
+def test_hooks_see_the_configurations_that_do_not_fit(timing):
+    seen, failures = [], []
+
+    def before(arguments, reset_only=False):
+        if not reset_only:
+            seen.append(arguments["BLOCK"])
+
+    def after(arguments, exception):
+        failures.append((arguments["BLOCK"], type(exception)))
+
+    kernel = _tuned(_square, [(512, 64), (1024, 4)], pre_hook=before, post_hook=after)
+    with VirtualGPU("rtx_a6000", timing=timing):
+        assert _launch(kernel).kwargs == {"BLOCK": 1024}
+    assert seen[:2] == [512, 1024]
+    assert failures == [(512, OutOfResources), (1024, type(None))]
+
+
+def test_what_is_no_kernel_is_measured_as_it_asks():
+    class Counter:
+        fn = staticmethod(lambda: None)  # what an autotuner takes the name from
+        ran: tuple[int, ...] = ()
+
+        def run(self, SIZE, **_):
+            self.ran += (SIZE,)
+
+    def bench(call, quantiles):
+        call()
+        return [-counter.ran[-1]] * len(quantiles)
+
+    counter = Counter()
+    configs = [triton.Config({"SIZE": size}) for size in (1, 2, 3)]
+    tuner = Autotuner(counter, [], configs, [], None, None, do_bench=bench)
+    with VirtualGPU("rtx_a6000"):
+        tuner.run()
+    assert counter.ran == (1, 2, 3, 3)
 
 
 @pytest.mark.parametrize("bench", ["do_bench", "do_bench_cudagraph"])
