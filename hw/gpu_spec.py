@@ -152,7 +152,6 @@ class CopySpec(_Spec):
         bytes_per_cycle: what the copy engine asks L2 for, or reads from shared memory.
         fence: a fence of the asynchronous proxy (FENCE.VIEW.ASYNC).
         block_membar: a MEMBAR of block scope.
-        cluster_hop: an SM to another one of its cluster, one way; no shorter than the model's quantum.
     """
 
     barrier_test: Cycles
@@ -163,7 +162,6 @@ class CopySpec(_Spec):
     bytes_per_cycle: Annotated[int, Field(ge=8, le=1024)]
     fence: Cycles
     block_membar: Cycles
-    cluster_hop: Annotated[int, Field(ge=64, le=10_000)]
 
 
 class ProductSpec(_Spec):

@@ -218,7 +218,7 @@ def validate(
     for comparison in compare(chosen):
         done.append(comparison)
         r = comparison.reference
-        line = f"{r.gpu:<12} {r.case:<58} {r.value:>10.2f} {comparison.simulated:>10.2f} {r.unit:<6} "
+        line = f"{r.gpu:<12} {r.case:<58} {r.value:>10.2f} {comparison.simulated:>10.2f} {r.unit:<9} "
         typer.echo(f"{line}{comparison.error_percent:+7.1f} %", err=json_lines)
     table = frame(done)
     means = mean_errors(table)

@@ -18,7 +18,7 @@ from hw.gpu_spec import gpu_names
 from sim.errors import SimError
 
 DATA = Path(measure.__file__).parent
-UNITS = ("us", "cycles")
+UNITS = ("us", "sm_cycles", "cycles")
 _BEST_TILE = ", best tile"  # an autotuned time: the fastest of the cases with this prefix
 _SHORTER_CHAIN = measure.CHAIN_LENGTH // 2
 
@@ -32,7 +32,8 @@ class Reference:
         suite: group that errors are averaged over.
         case: name of a `measure.Case` or of a chain.
         value: in `unit`.
-        unit: `us` for a launch, `cycles` for an instruction of a chain.
+        unit: `us` for a launch with its overhead, on an L2 full of unwritten lines; `sm_cycles` for a launch alone, on
+            empty caches; `cycles` for an instruction of a chain.
         source: who measured it, and how.
     """
 
@@ -105,7 +106,8 @@ def compare(references: Iterable[Reference]) -> Iterator[Comparison]:
         if reference.unit == "cycles":
             yield Comparison(reference, chain_cycles(reference.gpu, reference.case))
         else:
-            yield Comparison(reference, min(launch_us(reference.gpu, case) for case in _cases(reference.case)))
+            simulate = launch_us if reference.unit == "us" else launch_cycles
+            yield Comparison(reference, min(simulate(reference.gpu, case) for case in _cases(reference.case)))
 
 
 def launch_us(gpu: str, case: measure.Case) -> float:
@@ -114,6 +116,13 @@ def launch_us(gpu: str, case: measure.Case) -> float:
         case.make("cpu")()
         timing = device.launches[-1].timing
     return timing.microseconds + timing.launch_overhead_cycles / timing.clock_mhz
+
+
+def launch_cycles(gpu: str, case: measure.Case) -> float:
+    """Simulated core cycles of a case's launch on empty caches, as a profiler that clears them counts."""
+    with VirtualGPU(gpu, timing=True) as device:
+        case.make("cpu")()
+        return device.launches[-1].timing.cycles
 
 
 def chain_cycles(gpu: str, name: str) -> float:

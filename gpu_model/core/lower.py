@@ -1,5 +1,6 @@
 """`Program` and `GpuSpec` to one numeric row per instruction, which is all the pipeline kernels see."""
 
+import math
 import re
 
 import numpy as np
@@ -101,6 +102,11 @@ def lower(program: Program, spec: GpuSpec) -> np.ndarray:
         raise UnsupportedInstruction(
             f"kernel {program.name} is sm_{program.arch} code, {spec.name} is sm_{spec.arch}; "
             f"compile for sm_{spec.arch} or choose another GPU"
+        )
+    if math.prod(program.cluster) > 1:
+        raise UnsupportedInstruction(
+            f"kernel {program.name} runs in clusters of {math.prod(program.cluster)} blocks, which have no timing; "
+            "try num_ctas=1, or run it without timing"
         )
     table = np.zeros(len(program), LOWERED)
     for index, row in enumerate(program.rows):
@@ -318,6 +324,8 @@ def _source_registers(row: np.void, operand: np.void, slot: int) -> int:
     shape = tensor_shape(row) if UNIT_OF.get(opcode) == "tensor" else None
     if shape is not None:
         m, n, k = shape
+        if slot > 2:
+            return 1  # block scales, and which of them
         element, accumulator = tensor_bits(row)
         return max(1, (m * k * element, n * k * element, m * n * accumulator)[min(slot, 2)] // 1024)
     if opcode == "IMAD" and "WIDE" in str(row["modifiers"]) and slot == 2:

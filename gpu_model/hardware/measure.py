@@ -139,6 +139,27 @@ def matmul_kernel(
 
 
 @triton.jit
+def tma_matmul_kernel(
+    a_ptr, b_ptr, c_ptr, m, n, k,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr,
+):  # fmt: skip
+    """One tile of c = a @ b.T, fp16 in and out, through tensor descriptors that the kernel makes."""
+    a = tl.make_tensor_descriptor(a_ptr, [m, k], [k, 1], [BLOCK_M, BLOCK_K])
+    b = tl.make_tensor_descriptor(b_ptr, [n, k], [k, 1], [BLOCK_N, BLOCK_K])
+    c = tl.make_tensor_descriptor(c_ptr, [m, n], [n, 1], [BLOCK_M, BLOCK_N])
+    tiles_m, tiles_n = tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N)
+    program = tl.program_id(0)
+    first = program // (GROUP * tiles_n) * GROUP
+    height = min(tiles_m - first, GROUP)
+    inside = program % (GROUP * tiles_n)
+    row, column = (first + inside % height) * BLOCK_M, inside // height * BLOCK_N
+    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for start in range(0, k, BLOCK_K):
+        total = tl.dot(a.load([row, start]), b.load([column, start]).T, total)
+    c.store([row, column], total.to(tl.float16))
+
+
+@triton.jit
 def attention_kernel(
     q_ptr, k_ptr, v_ptr, out_ptr, length, scale_log2,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, CAUSAL: tl.constexpr,
@@ -247,6 +268,21 @@ def _matmul(m: int, n: int, k: int, tile: tuple[int, int, int], stages: int, war
     return make
 
 
+def _tma_matmul(m: int, n: int, k: int, tile: tuple[int, int, int], stages: int, warps: int):
+    def make(device: str) -> Callable[[], Any]:
+        triton.set_allocator(lambda size, align, stream: torch.empty(size, dtype=torch.int8, device=device))
+        a = torch.ones(m, k, dtype=torch.float16, device=device)
+        b = torch.ones(n, k, dtype=torch.float16, device=device)
+        c = torch.empty(m, n, dtype=torch.float16, device=device)
+        grid = (triton.cdiv(m, tile[0]) * triton.cdiv(n, tile[1]),)
+        return lambda: tma_matmul_kernel[grid](
+            a, b, c, m, n, k, BLOCK_M=tile[0], BLOCK_N=tile[1], BLOCK_K=tile[2], GROUP=8,
+            num_stages=stages, num_warps=warps,
+        )  # fmt: skip
+
+    return make
+
+
 def _attention(batch: int, heads: int, length: int, d: int, causal: bool):
     def make(device: str) -> Callable[[], Any]:
         q, k, v, out = (torch.ones(batch, heads, length, d, dtype=torch.float16, device=device) for _ in range(4))
@@ -284,6 +320,9 @@ def _cases() -> Iterator[Case]:
     for m, n, k in ((512, 16, 512), (1024, 4096, 512), (4096, 512, 1024), (128, 4096, 4096)):
         name = f"matmul fp16 {m} x {n} x {k}, tile 64x64x32, 4 stages, 4 warps"
         yield Case("matmul", name, _matmul(m, n, k, (64, 64, 32), 4, 4))
+    for m, n, k in ((2560, 64, 2560), (1024, 1024, 1024)):
+        name = f"tma matmul fp16 {m} x {n} x {k}, tile 64x64x64, 4 stages, 4 warps"
+        yield Case("matmul", name, _tma_matmul(m, n, k, (64, 64, 64), 4, 4), since=90)
     for batch, heads, length, d in ((1, 16, 1024, 64), (4, 32, 1024, 64), (2, 16, 1024, 128)):
         for causal in (False, True):
             name = f"attention fp16 batch {batch}, {heads} heads, length {length}, d {d}{', causal' if causal else ''}"

@@ -18,7 +18,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from gpu_model import VirtualGPU
-from gpu_model.errors import ExecutionError
+from gpu_model.errors import ExecutionError, UnsupportedInstruction
 
 
 @pytest.fixture
@@ -154,6 +154,30 @@ def test_gluon_partitions(gpu, warps, stages):
     tensors = _descriptor(a, [128, 64]), _descriptor(b, [64, 128]), _descriptor(c, [128, 128])
     _partitioned[(2, 2)](*tensors, 320, stages, warps, False, num_warps=warps)
     assert torch.equal(c, (a.float() @ b.float()).half())
+
+
+def test_a_second_stage_saves_cycles():
+    """One stage copies and multiplies in turn; runs repeat to the cycle."""
+    a, b, c = small(128, 640), small(640, 128), torch.zeros(128, 128).half()
+    tensors = _descriptor(a, [128, 64]), _descriptor(b, [64, 128]), _descriptor(c, [128, 128])
+    cycles = []
+    with VirtualGPU("h100_sxm", timing=True) as gpu:
+        for stages in (1, 2, 2):
+            _partitioned[(1, 1)](*tensors, 640, stages, 4, False, num_warps=4)
+            cycles.append(gpu.launches[-1].timing.cycles)
+    assert cycles[1] == cycles[2] < 0.8 * cycles[0]
+    assert torch.equal(c, (a.float() @ b.float()).half())
+
+
+def test_a_cluster_has_no_timing():
+    x, out = torch.zeros(512, dtype=torch.int32), torch.zeros(512, dtype=torch.int32)
+    layout = gl.BlockedLayout([1], [32], [4], [0], cga_layout=[[1]])
+    shared = gl.SwizzledSharedLayout(1, 1, 1, [0], cga_layout=[[1]])
+    with (
+        VirtualGPU("h100_sxm", timing=True),
+        pytest.raises(UnsupportedInstruction, match="_trade_halves runs in clusters of 2 blocks, which have no timing"),
+    ):
+        _trade_halves[(1,)](x, out, 512, layout, shared, num_warps=4, num_ctas=2)
 
 
 def test_a_forgotten_arrival_is_named(gpu):

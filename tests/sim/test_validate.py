@@ -31,7 +31,7 @@ def test_there_are_sixty_launches_with_distinct_names():
         (HEAD + "gtx_480,stream,scale 1 MiB,1,us,me\n", "line 2: GPU 'gtx_480' is not known; known: .*rtx_a6000"),
         (HEAD + "rtx_a6000,stream,scale 1 MiB,nan,us,me\n", "line 2: value 'nan' is no positive number"),
         (HEAD + "rtx_a6000,stream,scale 1 MiB,-1,us,me\n", "line 2: value '-1' is no positive number"),
-        (HEAD + "rtx_a6000,stream,scale 1 MiB,1,s,me\n", "line 2: unit 's', legal: us, cycles"),
+        (HEAD + "rtx_a6000,stream,scale 1 MiB,1,s,me\n", "line 2: unit 's', legal: us, sm_cycles, cycles"),
         (HEAD + "rtx_a6000,chains,scale 1 MiB,1,cycles,me\n", "line 2: no case 'scale 1 MiB'"),
     ],
 )

@@ -6,9 +6,11 @@ Sources of the latencies: measurements of the H200 and H800 that `hw/gpus/h100_s
 import numpy as np
 import pytest
 
+from gpu_model.core.boxes import box_lines, most_lines
 from gpu_model.core.lower import lower
 from gpu_model.core.polls import row_kinds, without_retries
-from gpu_model.core.pool import TraceError
+from gpu_model.core.pool import TraceError, place_regions
+from gpu_model.core.state import TRANSACTION
 from gpu_model.errors import ExecutionError, UnsupportedInstruction
 from gpu_model.sass import assemble
 from gpu_model.timing import Timing, issue_cycles, time_launch
@@ -133,6 +135,55 @@ def test_an_mbarrier_must_be_initialised():
         timed(COPY, [(1, arrival(0)), (3, asked(0)), 4, 5])
 
 
+def touched(words: np.ndarray) -> list[int]:
+    """Sectors of a box, element by element."""
+    sizes, box, start = (words[first : first + 5] for first in (CopyWord.SIZE, CopyWord.BOX, CopyWord.START))
+    strides = words[CopyWord.STRIDE : CopyWord.STRIDE + 5]
+    sectors = set()
+    for offset in np.ndindex(*box):
+        at = start + offset
+        if words[CopyWord.ROWS]:
+            at[1] = start[1 + offset[1]]
+            at[2:] = 0
+        if ((at >= 0) & (at < sizes)).all():
+            first = int(words[CopyWord.BASE] + (at * strides).sum())
+            sectors.update(range(first // 32, (first + int(strides[0]) - 1) // 32 + 1))
+    return sorted(sectors)
+
+
+def test_a_box_touches_the_sectors_of_its_elements():
+    """Boxes of one to three dimensions that may stick out of the tensor, and four rows gathered."""
+    random = np.random.default_rng(0)
+    for number in range(40):
+        words = copied(0)
+        rank, gather = random.integers(1, 4), number % 4 == 3
+        rank = 2 if gather else rank
+        element = int(random.choice([1, 2, 4, 8]))
+        sizes, box = random.integers(1, 50, rank), random.integers(1, 12, rank)
+        words[CopyWord.STRIDE], words[CopyWord.ROWS] = element, gather
+        for i in range(rank):
+            words[CopyWord.SIZE + i], words[CopyWord.BOX + i] = sizes[i], box[i]
+            words[CopyWord.START + i] = random.integers(-5, sizes[i])
+            stride = element if i == 0 else words[CopyWord.STRIDE + i - 1] * words[CopyWord.SIZE + i - 1]
+            words[CopyWord.STRIDE + i] = stride if i == 0 else -(-stride // 16) * 16
+        if gather:
+            words[CopyWord.BOX + 1] = 4
+            words[CopyWord.START + 1 : CopyWord.START + 5] = random.integers(-2, sizes[1] + 2, 4)
+        lines = np.zeros(most_lines(words), TRANSACTION)
+        count, outside = box_lines(words, place_regions(()), lines)
+        found = [int(4 * line + i) for line, mask in lines[:count].tolist() for i in range(4) if mask >> i & 1]
+        assert outside == -1
+        assert sorted(set(found)) == touched(words)
+
+
+def test_a_box_outside_every_region_is_named():
+    spec = load_gpu("h100_sxm", WARM)
+    path = [(0, initialised()), (1, arrival(256)), (2, copied(256)), (3, asked(0)), 4, 5]
+    shape = {"grid": (1, 1, 1), "block_threads": 32, "shared_bytes": 4096, "regions": [(DATA + 4096, 4096)]}
+    with pytest.raises(TraceError, match="reaches address 0x40000000, outside every region"):
+        time_launch(assemble(COPY, arch=90), [trace(path)], spec, **shape)
+
+
 SPIN = """
 [B------:R-:W0:-:S02] SYNCS.EXCH.64 URZ, [UR4], UR6
 [B0-----:R1:W-:-:S01] SYNCS.ARRIVE.TRANS64 RZ, [UR4], R2
@@ -212,6 +263,12 @@ def test_eight_products_of_a_group_follow_each_other():
     """H200, measured: 72.23 cycles for each of eight m64n128k16 on one accumulator, fence and wait included."""
     record = issue_cycles(assemble(products(8, 128), arch=90), load_gpu("h100_sxm", WARM), warps=4)
     assert (record.cycle[0][10] - record.cycle[0][0]) / 8 == pytest.approx(72.23, abs=0.3)
+
+
+def test_a_scoreboard_waits_for_groups_too():
+    spec = load_gpu("h100_sxm", WARM | {"core.dependence.mechanism": "scoreboard"})
+    record = issue_cycles(assemble(products(8, 128), arch=90), spec, warps=4)
+    assert 8 * 64 < record.cycle[0][10] - record.cycle[0][0] < 8 * 80
 
 
 def test_a_wait_leaves_as_many_groups_as_it_says():
