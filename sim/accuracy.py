@@ -70,7 +70,15 @@ def evaluate_format(dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: i
     Raises:
         ValueError: no dots, or M outside what the element allows.
     """
-    tree = hybrid_mac(MacSpec(block.element, mantissa_bits))
+    return evaluate_tree(dots, block, hybrid_mac(MacSpec(block.element, mantissa_bits)))
+
+
+def evaluate_tree(dots: tuple[Dots, ...], block: BlockFormat, tree: ReductionTree) -> FormatAccuracy:
+    """Evaluate `dots` (at least one, as `measurable` leaves them), cast to `block`, on any tree.
+
+    Raises:
+        ValueError: no dots, or a tree that cannot hold products of the element.
+    """
     exact = _pooled(dots, lambda group: _products(group.a, group.b))
     tensor_core = _pooled(dots, lambda group: group.tensor_core)
     quantized = [(quantize(group.a, block), quantize(group.b, block)) for group in dots]
@@ -92,7 +100,13 @@ def evaluate_format(dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: i
 
 def tree_sums(tree: ReductionTree, a: Quantized, b: Quantized) -> np.ndarray:
     """Every dot product of each tile, from +0 in order of k: [n, 16, K] and [n, 8, K] to float32[n, 16, 8]."""
-    tiles = [[Quantized(*tile, side.format) for tile in zip(side.codes, side.scales, strict=True)] for side in (a, b)]
+    tiles = [
+        [
+            Quantized(*tile, side.format, tensor_scale=side.tensor_scale)
+            for tile in zip(side.codes, side.scales, strict=True)
+        ]
+        for side in (a, b)
+    ]
     return np.stack([evaluate_gemm(tree, *pair) for pair in zip(*tiles, strict=True)])
 
 

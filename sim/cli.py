@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from sim.codesign_cli import add_commands
 from sim.errors import SimError, is_user_error
 from sim.rtl_commands import rtl_app
 
@@ -297,6 +298,9 @@ def gpus(
         return
     for line in describe(name, settings or []):
         typer.echo(line)
+
+
+add_commands(app)
 
 
 def main() -> None:

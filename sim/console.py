@@ -1,4 +1,4 @@
-"""Progress for people: a live spinner on a terminal, plain lines elsewhere. Everything goes to stderr."""
+"""Progress for people: a live spinner on a terminal, plain lines elsewhere. It goes to stderr, answers to stdout."""
 
 import sys
 import time

@@ -34,12 +34,14 @@ class Recording:
         launches: one per kernel launch, in order.
         dots: dot products of its tensor-core instructions, by length; those with a defined error only.
         instructions: warp-instructions executed.
+        kept: tensor-core instructions whose operands `dots` are made of.
         found: what the checks found, by what makes it one finding.
     """
 
     launches: list[LaunchResult] = field(default_factory=list)
     dots: list[Dots] = field(default_factory=list)
     instructions: int = 0
+    kept: int = 0
     found: dict[tuple, Finding] = field(default_factory=dict)
     _room: int = HMMA_PER_RUN
 
@@ -53,6 +55,7 @@ class Recording:
         element = operand_format(program)
         if len(words) and element is not None:
             self._room -= len(words)
+            self.kept += len(words)
             operands = unpack_fragments(words, np.zeros(len(words), np.int64), element)
             self.dots += measurable(collect_dots(operands, TENSOR_CORES[GENERATIONS[gpu.arch], element]))
 
@@ -74,23 +77,24 @@ def record(
     cuda: bool = False,
     check: bool = False,
     recorder: LaunchRecorder | None = None,
+    operands: int = HMMA_PER_RUN,
 ) -> tuple[Result, Recording]:
     """Call `work` with `gpu` as Triton's device; every launch in it is executed and timed.
 
     With `cuda`, torch's CUDA names mean that GPU too; with `check`, each launch is checked (`gpu_model.check`); with a
-    recorder, launches are saved to files.
+    recorder, launches are saved to files. `operands`: of how many tensor-core instructions they are kept.
 
     Raises:
         GpuError: a launch that cannot run or goes wrong.
     """
-    recording = Recording()
+    recording = Recording(_room=operands)
 
     def keep(launch: LaunchRecord) -> None:
         recording.add(launch, gpu)
         stage.say(f"launch {len(recording.launches)}, {launch.kernel}, {launch.timing.cycles:,} cycles")
 
     with VirtualGPU(
-        gpu, timing=True, dots=HMMA_PER_RUN, check=check, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda,
+        gpu, timing=True, dots=operands, check=check, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda,
         recorder=recorder,
     ):  # fmt: skip
         result = work()
