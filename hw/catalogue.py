@@ -1,5 +1,6 @@
 """The published trees by name, each with an operand format: what can be listed, explained and made vectors of."""
 
+import re
 from dataclasses import dataclass, replace
 
 from hw.cdna1 import cdna1
@@ -22,6 +23,7 @@ from mx_formats.element import BF16, E2M1, E2M3, E3M2, E4M3, E5M2, FP16, FP32, I
 from mx_formats.scale import E8M0, UE4M3, ScaleFormat
 
 MX_ELEMENTS = (E5M2, E4M3, E3M2, E2M3, E2M1, INT8)
+_MX_UNITS = {"hybrid": hybrid_mac, "fp32-addition": fp32_addition_mac, "long-integer": long_integer_mac}
 _NARROW = (E5M2, E4M3, E3M2, E2M3, E2M1)
 
 
@@ -46,8 +48,8 @@ def catalogue() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """One entry; ValueError lists names like it if there is none."""
-    known = catalogue()
+    """One entry, or an MX unit with any accumulator it can have; ValueError lists names like it if there is none."""
+    known = catalogue() | _mx_unit(name)
     if name not in known:
         near = [other for other in known if other.split("/")[0] == name.split("/")[0]]
         trees = sorted({other.split("/")[0] for other in known})
@@ -76,12 +78,20 @@ def _mx_units() -> dict[str, Entry]:
     for element in MX_ELEMENTS:
         for bits in (16, 23):
             spec = MacSpec(element, bits)
-            entries[f"hybrid-m{bits}/{element.name}"] = Entry(hybrid_mac(spec), element, E8M0)
-            entries[f"fp32-addition-m{bits}/{element.name}"] = Entry(fp32_addition_mac(spec), element, E8M0)
-            entries[f"long-integer-m{bits}/{element.name}"] = Entry(long_integer_mac(spec), element, E8M0)
+            for unit, tree in _MX_UNITS.items():
+                entries[f"{unit}-m{bits}/{element.name}"] = Entry(tree(spec), element, E8M0)
         entries[f"mxdotp/{element.name}"] = Entry(mxdotp(), element, E8M0)
     entries["hybrid-m16-all-multipliers/E2M1"] = Entry(hybrid_mac(MacSpec(E2M1, 16, 16)), E2M1, E8M0)
     return entries
+
+
+def _mx_unit(name: str) -> dict[str, Entry]:
+    """The unit called "tree-mBITS/format"; empty if it is none."""
+    parts = re.fullmatch(r"(.*)-m(\d\d)/(.*)", name)
+    element = next((element for element in MX_ELEMENTS if parts and element.name == parts[3]), None)
+    if parts is None or element is None or parts[1] not in _MX_UNITS:
+        return {}
+    return {name: Entry(_MX_UNITS[parts[1]](MacSpec(element, int(parts[2]))), element, E8M0)}
 
 
 def _tensor_cores() -> dict[str, Entry]:

@@ -1,4 +1,4 @@
-"""The commands of design-space studies: codesign, sweep, pareto."""
+"""The commands of design-space studies: codesign, sweep, pareto, report, export, and reproduce."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,9 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(codesign)
     app.command()(sweep)
     app.command()(pareto)
+    app.command()(report)
+    app.command()(export)
+    app.command()(reproduce)
 
 
 def codesign(
@@ -30,10 +33,13 @@ def codesign(
 ) -> None:
     """Run a script once, then its dot products on every datapath of an experiment, beside the GPU's own cycles."""
     from sim.codesign.command import run_codesign, summary, tell
+    from sim.codesign.outputs import write_outputs
     from sim.console import Console
 
-    study = run_codesign(file, store, _folder(file, report), fresh, Console())
-    tell(study, Console(stdout=not json_line))
+    folder = _folder(file, report)
+    study = run_codesign(file, store, folder, fresh, Console())
+    tell(study, Console(to_stdout=not json_line))
+    Console().fact("report", str(write_outputs(study, folder)))
     if json_line:
         typer.echo(json.dumps(summary(study)))
 
@@ -49,10 +55,13 @@ def sweep(
 ) -> None:
     """Search an experiment's designs; killed at any moment, the same command goes on where it was."""
     from sim.codesign.command import run_sweep, summary, tell
+    from sim.codesign.outputs import write_outputs
     from sim.console import Console
 
-    study = run_sweep(file, store, _folder(file, report), workers, scheduler, fresh, Console())
-    tell(study, Console(stdout=not json_line))
+    folder = _folder(file, report)
+    study = run_sweep(file, store, folder, workers, scheduler, fresh, Console())
+    tell(study, Console(to_stdout=not json_line))
+    Console().fact("report", str(write_outputs(study, folder)))
     if json_line:
         typer.echo(json.dumps(summary(study)))
 
@@ -63,9 +72,54 @@ def pareto(file: ExperimentArgument, store: StoreOption = STORE, json_line: Json
     from sim.console import Console
 
     study = known_study(file, store, Console())
-    tell(study, Console(stdout=not json_line))
+    tell(study, Console(to_stdout=not json_line))
     if json_line:
         typer.echo(json.dumps(summary(study)))
+
+
+def report(file: ExperimentArgument, store: StoreOption = STORE, report: OutOption = None) -> None:
+    """Write the page and the tables of an experiment from what the store has; nothing is run."""
+    from sim.codesign.command import known_study
+    from sim.codesign.outputs import write_outputs
+    from sim.console import Console
+
+    typer.echo(write_outputs(known_study(file, store, Console()), _folder(file, report)))
+
+
+def export(
+    file: ExperimentArgument,
+    point: Annotated[str, typer.Argument(help="First digits of a design's key, as `warptree pareto` shows them.")],
+    store: StoreOption = STORE,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder; warptree-out/NAME-POINT if absent.")] = None,
+    prove: Annotated[bool, typer.Option("--prove", help="Prove the RTL equal to its rule, for every input.")] = False,
+) -> None:
+    """Write a design's Verilog, vectors, tree and checks into one folder."""
+    from sim.codesign.command import known_study
+    from sim.codesign.export import export as write
+    from sim.console import Console
+
+    folder = out or Path("warptree-out") / f"{file.stem}-{point}"
+    if not write(known_study(file, store, Console()), point, folder, prove, typer.echo):
+        raise typer.Exit(1)
+
+
+def reproduce(
+    name: Annotated[list[str] | None, typer.Argument(help="Entries of the gallery; the list when absent.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Run published claims here and print published against ours, each with a verdict."""
+    from sim.reproduce import NAMES, listing
+    from sim.reproduce import reproduce as run_entries
+
+    if not (name or everything):
+        listing(typer.echo)
+        return
+    rows = run_entries(NAMES if everything else tuple(name or ()), lambda text: typer.echo(text, err=json_line))
+    if json_line:
+        typer.echo(json.dumps(rows))
+    if not all(row["holds"] for row in rows):
+        raise typer.Exit(1)
 
 
 def _folder(file: Path, report: Path | None) -> Path:

@@ -64,6 +64,32 @@ def step_line(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str
     return _fragment(figure, height=250)
 
 
+def trade_off(
+    groups: Mapping[str, Sequence[tuple[float, float, str]]], front: Sequence[tuple[float, float]], x_title: str,
+    y_title: str,
+) -> str:  # fmt: skip
+    """A point a design, coloured by group, with a line through those that no other beats.
+
+    Args:
+        groups: group name to points (x, y, hover text as HTML); x above 0, on a logarithmic axis.
+        front: (x, y) in ascending x.
+        x_title: of the axis.
+        y_title: of the axis.
+    """
+    line = go.Scatter(x=[x for x, _ in front], y=[y for _, y in front], mode="lines", name="Pareto front",
+                      line={"color": "#98a2b3", "width": 1.4, "dash": "dot"}, hoverinfo="skip")  # fmt: skip
+    figure = go.Figure(line)
+    for name, points in groups.items():
+        x, y, text = zip(*points, strict=True)
+        hover = "%{hovertext}<extra></extra>"
+        figure.add_scatter(x=x, y=y, hovertext=text, hovertemplate=hover, mode="markers", name=name,
+                           marker={"size": 8, "opacity": 0.75})  # fmt: skip
+    figure.update_layout(legend={"orientation": "h", "y": 1.08}, hovermode="closest")
+    figure.update_xaxes(title=x_title, type="log", **_GRID)
+    figure.update_yaxes(title=y_title, **_GRID)
+    return _fragment(figure, height=460)
+
+
 def _fragment(figure: go.Figure, height: int) -> str:
     figure.update_layout(height=height, **_LAYOUT)
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True})

@@ -18,7 +18,7 @@ from sim.codesign.metrics import METRICS
 from sim.codesign.pareto import answer, front, meets, rule
 from sim.codesign.progress import bar
 from sim.codesign.search import size
-from sim.codesign.store import Row, Store, write_table
+from sim.codesign.store import Row, Store
 from sim.codesign.sweep import Runs, sweep
 from sim.codesign.workers import Workers, cluster_workers, local_workers
 from sim.console import Console, plural
@@ -101,7 +101,6 @@ def _study(
     runs = Runs(Store(store), experiment, console, fresh=fresh)
     with bar(console, "designs", size(experiment)) as advance:
         rows = sweep(experiment, runs, workers, advance)
-    write_table(rows, folder / "designs.parquet")
     return Study(path, experiment, rows, runs)
 
 

@@ -1,0 +1,17 @@
+"""Published claims, each a short file: what was claimed, on what it is run here, and how ours is held against it.
+
+`ENTRIES` lists them; `warptree reproduce NAME` runs one.
+"""
+
+from importlib import import_module
+
+from sim.gallery.claim import Entry
+
+NAMES = ("gpu-core", "int-or-float", "scalable-mac", "tree-invariance")
+
+
+def entry(name: str) -> Entry:
+    """The entry called `name`; KeyError if there is none."""
+    if name not in NAMES:
+        raise KeyError(name)
+    return import_module(f"sim.gallery.{name.replace('-', '_')}").ENTRY
