@@ -55,11 +55,11 @@ def _value(field: str, text: str) -> Any:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of the fields of nested tables, in their order."""
+    """Dotted names and values of the fields of nested tables, in their order; what a GPU lacks is left out."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{name}.")
-        else:
+        elif value is not None:
             yield f"{prefix}{name}", value
 
 
