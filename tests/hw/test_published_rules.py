@@ -3,12 +3,11 @@
 The rule of MMA-Sim (arXiv 2511.10909) as its text has it, and the instructions of its model by name.
 """
 
-import sys
 from fractions import Fraction
-from types import ModuleType
 
 import numpy as np
 import pytest
+from mmasim.nv_ptx import isa_mma, isa_tcgen05mma, isa_wgmma, sim
 
 from hw.block_scaled import LOWEST_EXPONENT
 from hw.cdna1 import cdna1
@@ -31,13 +30,6 @@ from mx_formats.element import (
     NanCodes,
 )
 from mx_formats.scale import E8M0, UE4M3
-
-sys.modules.setdefault("mmasim.arithmetic.fma", ModuleType("mmasim.arithmetic.fma"))  # it compiles C++ when imported
-import mmasim.arithmetic  # noqa: E402
-
-mmasim.arithmetic.fma = sys.modules["mmasim.arithmetic.fma"]
-mmasim.arithmetic.fma.MMA_FMA = object
-from mmasim.nv_ptx import isa_mma, isa_tcgen05mma, isa_wgmma, sim  # noqa: E402
 
 NAMES = {
     "f16": FP16, "bf16": BF16, "tf32": TF32, "e4m3": E4M3, "e5m2": E5M2, "e3m2": E3M2, "e2m3": E2M3, "e2m1": E2M1,
