@@ -174,7 +174,7 @@ class VirtualGPU:
                 self.spec,
                 grid=launch.grid,
                 block_threads=launch.threads,
-                shared_bytes=launch.shared_bytes,
+                shared_bytes=launch.own_shared_bytes,
                 # Caches are indexed by offsets in named tensors, not by host addresses, which differ from run to run.
                 regions=[(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)],
                 events=self.events,
@@ -184,7 +184,7 @@ class VirtualGPU:
         else:
             execute(machine)
         return LaunchRecord(
-            launch.program.name, launch.grid, launch.threads, launch.shared_bytes, launch.program.registers,
+            launch.program.name, launch.grid, launch.threads, launch.own_shared_bytes, launch.program.registers,
             machine.instructions, timing, machine.dots, machine.findings, launch,
         )  # fmt: skip
 
@@ -199,8 +199,8 @@ class VirtualGPU:
                 f"kernel {program.name}: {launch.threads} threads a block, {self.spec.name} allows "
                 f"{limits.threads_per_block}"
             )
-        if launch.shared_bytes > limits.shared_bytes_per_block:
+        if launch.own_shared_bytes > limits.shared_bytes_per_block:
             raise LaunchError(
-                f"kernel {program.name}: {launch.shared_bytes} bytes of shared memory a block, {self.spec.name} allows "
-                f"{limits.shared_bytes_per_block}"
+                f"kernel {program.name}: {launch.own_shared_bytes} bytes of shared memory a block, {self.spec.name} "
+                f"allows {limits.shared_bytes_per_block}"
             )

@@ -33,6 +33,8 @@ _EARLIER = _Geometry(block=0x0, grid=0xC, stack_top=0x28, sms=0x10C, local_windo
 _LATER = _Geometry(block=0x360, grid=0x370, stack_top=0x37C, sms=0x2D0, local_window=0x2F8)  # sm_100 and up
 _PARAMETER_ADDRESS = {90: 0x198, 120: 0x348}  # generic address of the parameters, for tensor maps among them
 _SHARED_WINDOW = 0x18  # later architectures read it from SR_SWINHI
+# From sm_90 on, shared addresses begin with what the system takes of each block, and a cubin's size counts it.
+_SYSTEM_SHARED_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Launch:
         program: the decoded kernel.
         grid: blocks in x, y, z.
         threads: threads per block (one-dimensional, as Triton launches).
-        shared_bytes: shared memory of a block, static and dynamic.
+        shared_bytes: size of a block's shared addresses; `own_shared_bytes` is what it asks for.
         parameters: the kernel's parameter area.
         segments: global memory, sorted by address, not overlapping.
         keep: objects that own the memory.
@@ -167,6 +169,12 @@ class Launch:
             + self.grid[0] * (first[1] + rank // width % height + self.grid[1] * (first[2] + rank // (width * height)))
             for rank in range(math.prod(self.program.cluster))
         ]  # fmt: skip
+
+    @property
+    def own_shared_bytes(self) -> int:
+        """Shared memory that a block asks for, as a GPU's limits count it: without what the system takes."""
+        system = min(self.program.shared_bytes, _SYSTEM_SHARED_BYTES) if self.program.arch >= 90 else 0
+        return self.shared_bytes - system
 
     def constant_banks(self) -> dict[int, bytes]:
         """The constant banks the kernel sees: launch geometry and parameters in bank 0, its own data elsewhere."""

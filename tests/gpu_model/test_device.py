@@ -193,3 +193,24 @@ def test_a_kernel_runs_on_one_gpu_after_another():
             _double_kernel[(1,)](x)
         assert (x == 2.0**count).all()
         assert [record.launch.program.arch for record in gpu.launches] == [gpu.spec.arch]
+
+
+@triton.jit
+def through_shared(x_ptr, out_ptr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    row, column = tl.arange(0, ROWS), tl.arange(0, COLUMNS)
+    x = tl.load(x_ptr + row[:, None] * COLUMNS + column[None, :])
+    tl.store(out_ptr + column[:, None] * ROWS + row[None, :], tl.trans(x))
+
+
+@pytest.mark.parametrize("name", ["rtx_a6000", "h100_sxm", "rtx_5090"])
+def test_a_block_may_have_all_the_shared_memory_there_is(name):
+    """The 1024 bytes of each block that the system takes are not the block's: ptxas counts them from sm_90 on."""
+    x, out = torch.arange(64 * 64.0).reshape(64, 64), torch.empty(64, 64)
+    with VirtualGPU(name) as gpu:
+        kernel = through_shared[(1,)](x, out, 64, 64)
+    shared, limits = kernel.metadata.shared, gpu.spec.limits
+    assert gpu.launches[-1].shared_bytes == shared > 0
+    tight = gpu.spec.model_copy(update={"limits": limits.model_copy(update={"shared_bytes_per_block": shared})})
+    with VirtualGPU(tight):
+        through_shared[(1,)](x, out, 64, 64)
+    assert torch.equal(out, x.T)
