@@ -11,7 +11,7 @@ from numba import njit
 from gpu_model.machine.half import FLOAT16, widen
 from gpu_model.machine.integer import blend
 from gpu_model.machine.lanes import as_f32, load_u32, store_u32
-from gpu_model.machine.microop import M0, M1, M2, M3, A, B, D, field, source
+from gpu_model.machine.microop import M0, M1, M2, M3, A, B, C, D, field, source
 from mx_formats.element import E2M1, E2M3, E3M2, E4M3, E5M2, decode_to_float
 from mx_formats.scale import E8M0
 
@@ -90,8 +90,8 @@ def _input(row, lane, kind, high):
 
 
 @njit
-def _pack(t, a, b, form, kind, relu):
-    """Two numbers to two elements: a high and b low, or both halves of b."""
+def _pack(t, a, b, c, form, kind, relu):
+    """Two numbers to two elements, a high and b low, or both halves of b; the low bits of c move in above them."""
     width = 4 if form == _FOUR_BITS else 8
     for lane in range(32):
         packed = np.int64(0)
@@ -100,7 +100,7 @@ def _pack(t, a, b, form, kind, relu):
             if relu and value < 0.0:
                 value = 0.0
             packed |= encode(value, form) << (width * part)
-        store_u32(t, lane, np.uint32(packed))
+        store_u32(t, lane, np.uint32(packed) | (load_u32(c, lane) << np.uint32(2 * width)))
 
 
 @njit
@@ -108,7 +108,7 @@ def byte_step(packing, u, frame, consts, t, mask):
     """Convert between narrow floats and halves or singles."""
     a, b = source(u, A, frame, consts), source(u, B, frame, consts)
     if packing:
-        _pack(t, a, b, field(u, M0), field(u, M1), field(u, M2))
+        _pack(t, a, b, source(u, C, frame, consts), field(u, M0), field(u, M1), field(u, M2))
     else:
         _unpack(t, a, field(u, M0), field(u, M1), field(u, M3), field(u, M2))
     blend(frame + field(u, D), t, mask)

@@ -13,7 +13,7 @@ from gpu_model.machine.lower_memory import ldc as load_constant
 from gpu_model.machine.microop import Column as C
 from gpu_model.machine.microop import Op
 from gpu_model.machine.rounding import NEAREST
-from gpu_model.program import TRUE_PREDICATE, ZERO_REGISTER, Operand
+from gpu_model.program import TRUE_PREDICATE, Operand
 
 
 def add(e: Emit) -> None:
@@ -216,9 +216,7 @@ def convert_pair(e: Emit) -> None:
     if kind == narrow_floats.FROM_F32:
         e.source(C.A, _plain(e))
     e.source(C.B, _plain(e))
-    merged = e.take()
-    if merged["kind"] != Operand.REGISTER or merged["index"] != ZERO_REGISTER:
-        raise e.fail("bits merged into the result")
+    e.source(C.C, _plain(e))
     return e.op(Op.PACK, m0=form, m1=kind, m2="RELU" in e.modifiers)
 
 
