@@ -131,7 +131,9 @@ class _StandIn(Emit):
     def register(self, index: int, words: int = 1) -> int:
         return 0
 
-    def source(self, column: Column, operand: np.void, words: int = 1, *, double: bool = False) -> None:
+    def source(
+        self, column: Column, operand: np.void, words: int = 1, *, double: bool = False, whole: bool = False
+    ) -> None:
         """Accept any operand."""
 
     def destination(self, words: int = 1) -> None:

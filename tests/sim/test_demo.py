@@ -30,7 +30,7 @@ def test_json_line_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert summary["report"] == str(tmp_path / "out" / "report.html")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     tables = {f"{name}.parquet" for name in ("launches", "stalls", "lines", "accuracy")}
-    assert names == {"report.html", "timeline.json.gz", *tables}
+    assert names == {"report.html", "run.json", "timeline.json.gz", *tables}
     for stage in ("launch", "decode", "execute", "time", "dots", "rtl", "report"):
         assert stage in result.stderr
 
