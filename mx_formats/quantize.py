@@ -208,6 +208,12 @@ def _float_out(out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
 
 def _checked(x, block_format: BlockFormat, axis: int, conversion: Conversion, partial_blocks: bool, tensor_scale):
     """The values as float32, the axis from the end and the tensor's scale; ValueError for what `quantize` names."""
+    if not isinstance(block_format, BlockFormat):
+        raise ValueError(
+            f"block_format: got {block_format!r}, must be a BlockFormat; mx_formats.BLOCK_FORMATS has them by name"
+        )
+    if not isinstance(conversion, Conversion):
+        raise ValueError(f"conversion: got {conversion!r}, must be a Conversion, such as mx_formats.OCP")
     values = as_float32(x)
     axis = axis_from_end(values.shape, block_format, axis)
     if not partial_blocks:

@@ -137,6 +137,10 @@ def test_names_and_storage():
 
 def test_bad_input_is_named():
     x = np.zeros((2, 40), np.float32)
+    with pytest.raises(ValueError, match="block_format: got 'MXFP4', must be a BlockFormat"):
+        quantize(x, "MXFP4")
+    with pytest.raises(ValueError, match="conversion: got 'RCEIL', must be a Conversion"):
+        quantize(x, MXFP4, conversion="RCEIL", partial_blocks=True)
     with pytest.raises(ValueError, match="block_size: 32 does not divide the axis of length 40"):
         quantize(x, MXFP4)
     with pytest.raises(ValueError, match="dtype float64 has no conversion rule, legal float32, float16, bfloat16"):
