@@ -178,7 +178,8 @@ def _coordinates(rank: int) -> str:
 def load(tiles: list[Tile], images: np.ndarray, tensor: np.ndarray, arch: int) -> np.ndarray:
     """cp.async.bulk.tensor to shared memory; waits for exactly the bytes of the box."""
     rank = len(tiles[0].sizes)
-    name = f"cp.async.bulk.tensor.{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+    space = "cta" if arch == 120 else "cluster"  # ptxas makes a call to the system of the other one
+    name = f"cp.async.bulk.tensor.{rank}d.shared::{space}.global.tile.mbarrier::complete_tx::bytes"
     body = f"{_EXPECT}\n{name} [base], [map, {_coordinates(rank)}], [where];"
     return run(body, _LOADED, [case_of(tile, tensor.ctypes.data) for tile in tiles], images, tensor, arch)
 
