@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,21 @@ class Launch:
             host = (ctypes.c_uint8 * segment.size).from_address(segment.address + segment.shift)
             pieces.append(np.ctypeslib.as_array(host))
         return pieces
+
+    @cached_property
+    def reachable(self) -> np.ndarray:
+        """Global memory the launch may touch, int64[n, 3], at least one row: start, end, what leads to host addresses.
+
+        ptxas makes a 16-bit atomic of a loop that exchanges the aligned word around the element. In such programs
+        memory ends at whole words: the other half of the word is written back as it was.
+        """
+        rows = self.program.rows
+        swaps = rows["modifiers"][np.char.startswith(rows["opcode"], "ATOM")]
+        word = 4 if any("CAS" in modifiers.split(".") for modifiers in swaps) else 1
+        ranges = np.array([(s.address, s.address + s.size, s.shift) for s in self.segments] or [(0, 0, 0)], np.int64)
+        ranges[:, 0] -= ranges[:, 0] % word
+        ranges[:, 1] += -ranges[:, 1] % word
+        return ranges
 
     @property
     def blocks(self) -> int:

@@ -78,20 +78,6 @@ class _Trace:
         )  # fmt: skip
 
 
-def _reachable(launch: Launch) -> np.ndarray:
-    """Global memory that the launch may touch, int64[n, 3]: first address, end, and what leads to host addresses.
-
-    ptxas makes a 16-bit atomic of a loop that exchanges the aligned word around the element. In such programs memory
-    ends at whole words: the other half of the word is written back as it was.
-    """
-    swaps = launch.program.rows[np.char.startswith(launch.program.rows["opcode"], "ATOM")]["modifiers"]
-    word = 4 if any("CAS" in modifiers.split(".") for modifiers in swaps) else 1
-    ranges = np.array([(s.address, s.address + s.size, s.shift) for s in launch.segments] or [(0, 0, 0)], np.int64)
-    ranges[:, 0] -= ranges[:, 0] % word
-    ranges[:, 1] += -ranges[:, 1] % word
-    return ranges
-
-
 class ResidentBlock:
     """Memory and state of one block; reused for one block after another.
 
@@ -114,7 +100,7 @@ class ResidentBlock:
         self._temp = np.zeros(_TEMP_ROWS * 128, np.uint8)
         self._shared = np.zeros(max(launch.shared_bytes, 16), np.uint8)
         self._local = np.zeros(max(warps * 32 * local_bytes(launch.program), 16), np.uint8)
-        self._ranges = _reachable(launch)
+        self._ranges = launch.reachable
         self._addresses, self._host_addresses = np.zeros(64, np.int64), np.zeros(64, np.int64)
         self._undo = np.zeros((_UNDO_WORDS, 2), np.int64)
         self._dots = np.zeros((dots, DOT_WORDS), np.uint32)

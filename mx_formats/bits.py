@@ -23,32 +23,28 @@ def _popcount_ir(typing_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), codegen
 
 
-def _float_bits_ir(typing_context: Any, value: Any) -> Any:
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(32))
+def bitcast(source: types.Type, target: types.Type) -> Any:
+    """What turns a scalar of one type into another with the same bits."""
 
-    return types.uint32(types.float32), codegen
+    def typing(typing_context: Any, value: Any) -> Any:
+        def codegen(context, builder, signature, arguments):
+            return builder.bitcast(arguments[0], context.get_value_type(target))
 
+        return target(source), codegen
 
-def _bits_float_ir(typing_context: Any, value: Any) -> Any:
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), codegen
+    return intrinsic(typing)
 
 
-def _double_bits_ir(typing_context: Any, value: Any) -> Any:
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(64))
+def fused(real: types.Type) -> Any:
+    """a * b + c of a float type, rounded once."""
 
-    return types.int64(types.float64), codegen
+    def typing(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+        def codegen(context, builder, signature, arguments):
+            return builder.fma(*arguments)
 
+        return real(real, real, real), codegen
 
-def _bits_double_ir(typing_context: Any, value: Any) -> Any:
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), codegen
+    return intrinsic(typing)
 
 
 def _truncate_ir(typing_context: Any, value: Any) -> Any:
@@ -75,13 +71,6 @@ def _largest_pattern_ir(typing_context: Any, values: Any, row: Any, size: Any) -
         return builder.call(reduce, [magnitudes])
 
     return types.uint32(types.Array(types.float32, 2, "C"), types.intp, size), codegen
-
-
-def _fused_multiply_add_ir(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    def codegen(context, builder, signature, arguments):
-        return builder.fma(*arguments)
-
-    return types.float32(types.float32, types.float32, types.float32), codegen
 
 
 # Numba widens int32 arithmetic to int64, and LLVM then shifts half as many lanes; these stay in 32 bits.
@@ -129,10 +118,10 @@ leading_zeros: Any = intrinsic(_leading_zeros_ir)
 popcount: Any = intrinsic(_popcount_ir)
 """Ones in a uint64."""
 
-float_bits: Any = intrinsic(_float_bits_ir)
+float_bits: Any = bitcast(types.float32, types.uint32)
 """Bit pattern of a float32, as uint32."""
 
-bits_float: Any = intrinsic(_bits_float_ir)
+bits_float: Any = bitcast(types.uint32, types.float32)
 """The float32 of a bit pattern in uint32."""
 
 shift_floor: Any = intrinsic(_shift_floor_ir)
@@ -147,10 +136,10 @@ shift_left: Any = intrinsic(_shift_left_ir)
 shift_right: Any = intrinsic(_shift_right_ir)
 """value >> shift, both uint32, shift < 32."""
 
-double_bits: Any = intrinsic(_double_bits_ir)
+double_bits: Any = bitcast(types.float64, types.int64)
 """Bit pattern of a float64, as int64."""
 
-bits_double: Any = intrinsic(_bits_double_ir)
+bits_double: Any = bitcast(types.int64, types.float64)
 """The float64 of a bit pattern in int64."""
 
 truncate: Any = intrinsic(_truncate_ir)
@@ -162,5 +151,5 @@ largest_pattern: Any = intrinsic(prefer_literal=True)(_largest_pattern_ir)
 Numba does not vectorise a maximum over so few; this is one vector load and a reduction.
 """
 
-fused_multiply_add: Any = intrinsic(_fused_multiply_add_ir)
+fused_multiply_add: Any = fused(types.float32)
 """a * b + c of float32, rounded once."""

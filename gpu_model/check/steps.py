@@ -38,6 +38,7 @@ from gpu_model.machine.context import (
 )
 from gpu_model.machine.exchange import shuffle_source
 from gpu_model.machine.families import STEP
+from gpu_model.machine.integer import first_lane
 from gpu_model.machine.lanes import call_step, load_i64, load_u8, load_u32, load_u64, store_i64
 from gpu_model.machine.mbarrier import DONE, FAILED, lane_address
 from gpu_model.machine.memory import SIZE_MASK, SPACE_MASK
@@ -56,14 +57,6 @@ def _begin(ctx):
     store_i64(chk, Check.EVENT, load_i64(chk, Check.EVENT) + 1)
     see_running(clocks.lanes_of(chk, warp), active)
     return chk, warp, active
-
-
-@njit
-def _first(mask):
-    lane = 0
-    while lane < 31 and not (mask >> lane) & 1:
-        lane += 1
-    return lane
 
 
 @njit
@@ -185,7 +178,7 @@ def _barrier_word(op, ctx, u, frame, consts, row, mask):
     """After a barrier was set or tested."""
     chk, warp, _ = _begin(ctx)
     if op == Op.BARRIER_SET:
-        lane = _first(mask)
+        lane = first_lane(mask)
         _barrier_access(chk, ctx, row, warp, lane, lane_address(u, frame, consts, 0), 0)
         return
     phases = source(u, B, frame, consts)
@@ -229,7 +222,7 @@ def _completed(chk, ctx, row, warp, lane, target, size, address, barrier, phase,
 def _copy(op, ctx, u, frame, consts, t, row, mask, into):
     """Copies into shared memory count for the mbarrier's open phase, copies out of it for the warp's open group."""
     chk, warp, active = _begin(ctx)
-    lane = _first(active)
+    lane = first_lane(active)
     target, address = written_and_barrier(op, u, frame, consts)
     barrier, phase, before = _barrier_phase(chk, ctx, address)
     outcome = call_step(_original(chk, Family.BULK), op, ctx, u, frame, consts, t, row, mask, into)
@@ -282,7 +275,7 @@ def _wgmma(op, ctx, u, frame, consts, t, row, mask, into):
     chk, warp, active = _begin(ctx)
     outcome = call_step(_original(chk, Family.WGMMA), op, ctx, u, frame, consts, t, row, mask, into)
     if outcome:
-        read_matrices(chk, op, u, frame, consts, row, warp, _first(active), clocks.epoch_of(chk, PRODUCTS, warp))
+        read_matrices(chk, op, u, frame, consts, row, warp, first_lane(active), clocks.epoch_of(chk, PRODUCTS, warp))
         if _flags(chk, row) & CLOSES_PRODUCTS:
             clocks.close_group(chk, PRODUCTS, warp)
     return outcome
@@ -311,10 +304,10 @@ def _check_shuffle(ctx, u, frame, consts, row, mask):
 def _check_together(ctx, row, mask):
     """The lanes of a vote, match or reduction must be one group."""
     chk, warp, _ = _begin(ctx)
-    group = load_i64(clocks.lanes_of(chk, warp), TOGETHER + _first(mask))
+    group = load_i64(clocks.lanes_of(chk, warp), TOGETHER + first_lane(mask))
     for lane in range(32):
         if (mask >> lane) & 1 and not (group >> lane) & 1:
-            report(chk, np.int64(Kind.NOT_CONVERGED), row, warp, lane, _first(mask), 0, np.int64(NOBODY))
+            report(chk, np.int64(Kind.NOT_CONVERGED), row, warp, lane, first_lane(mask), 0, np.int64(NOBODY))
 
 
 @cfunc(STEP, cache=True)

@@ -44,6 +44,15 @@ _LOW = 0xFFFFFFFF
 
 
 @njit
+def first_lane(mask):
+    """The lowest lane of a mask; 31 of an empty one."""
+    lane = 0
+    while lane < 31 and not (mask >> lane) & 1:
+        lane += 1
+    return lane
+
+
+@njit
 def predicate(u, column, frame):
     """A source predicate as a lane mask, negation applied."""
     return np.uint32(load_u32(frame + field(u, column), 0) ^ np.uint32(field(u, column + 1)))
@@ -264,9 +273,7 @@ def _register_to_predicates(a, frame, first_word, chosen, shift, mask):
 @njit
 def _broadcast_first(u, t, a, frame, mask):
     """R2UR: the first active lane's value, to every lane of a uniform register; PD0: the lanes that differ from it."""
-    lane = 0
-    while lane < 31 and not (mask >> lane) & 1:
-        lane += 1
+    lane = first_lane(mask)
     value, differs = load_u32(a, lane), np.uint32(0)
     for i in range(32):
         store_u32(t, i, value)

@@ -9,6 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from mx_formats.bits import bitcast, bits_float, float_bits, fused, fused_multiply_add
+
 
 def _loader(ir_type: ir.Type, numba_type: types.Type):
     @intrinsic
@@ -52,36 +54,9 @@ store_i64 = _storer(ir.IntType(64), types.int64)
 store_f32 = _storer(ir.FloatType(), types.float32)
 
 
-def _bitcast(source: types.Type, target: types.Type):
-    @intrinsic
-    def cast(typingctx, value):
-        def codegen(context, builder, signature, args):
-            return builder.bitcast(args[0], context.get_value_type(target))
-
-        return target(source), codegen
-
-    return cast
-
-
-as_f32 = _bitcast(types.uint32, types.float32)
-as_u32 = _bitcast(types.float32, types.uint32)
-as_f64 = _bitcast(types.uint64, types.float64)
-as_u64 = _bitcast(types.float64, types.uint64)
-
-
-def _fma(numba_type: types.Type):
-    @intrinsic
-    def fma(typingctx, a, b, c):
-        def codegen(context, builder, signature, args):
-            return builder.fma(*args)
-
-        return numba_type(numba_type, numba_type, numba_type), codegen
-
-    return fma
-
-
-fma_f32 = _fma(types.float32)
-fma_f64 = _fma(types.float64)
+as_f32, as_u32 = bits_float, float_bits
+as_f64, as_u64 = bitcast(types.uint64, types.float64), bitcast(types.float64, types.uint64)
+fma_f32, fma_f64 = fused_multiply_add, fused(types.float64)
 
 ROW_BYTES = 128  # 32 lanes of 32 bits
 

@@ -11,7 +11,7 @@ from numba import njit
 from gpu_model.check.layout import check_warpsync
 from gpu_model.machine.barriers import arrive, arrive_at_cluster, read_result, record_barrier, wait_for_cluster
 from gpu_model.machine.context import Context, Fault, get, put, report_fault
-from gpu_model.machine.integer import blend, predicate
+from gpu_model.machine.integer import blend, first_lane, predicate
 from gpu_model.machine.lanes import call_step, load_i64, load_u32, store_i64, store_u8, store_u32
 from gpu_model.machine.microop import (
     A_XOR,
@@ -72,14 +72,6 @@ def _branch(warp, pc, active, taken, target):
 
 
 @njit
-def _first_lane(mask):
-    lane = 0
-    while lane < 31 and not (mask >> lane) & 1:
-        lane += 1
-    return lane
-
-
-@njit
 def _barrier_to_register(warp, u, frame, t, mask):
     """BMOV: a barrier's lanes as a register value in every active lane; .CLEAR empties the barrier."""
     entry = Warp.BARRIERS + field(u, M0)
@@ -93,7 +85,7 @@ def _barrier_to_register(warp, u, frame, t, mask):
 @njit
 def _same_word(row, mask):
     """The lanes of a mask that hold what its first lane holds."""
-    value, same = load_u32(row, _first_lane(mask)), np.int64(0)
+    value, same = load_u32(row, first_lane(mask)), np.int64(0)
     for lane in range(32):
         if (mask >> lane) & 1 and load_u32(row, lane) == value:
             same |= np.int64(1) << lane
@@ -104,7 +96,7 @@ def _same_word(row, mask):
 def _warpsync(warp, row, flip, target, pc, active, mask):
     """WARPSYNC: wait for the lanes of a mask, which may differ from lane to lane; `target` is set for .COLLECTIVE."""
     same = _same_word(row, mask)
-    wanted = np.int64(load_u32(row, _first_lane(mask)) ^ flip)
+    wanted = np.int64(load_u32(row, first_lane(mask)) ^ flip)
     if same == active and target == 0 and wanted & load_i64(warp, Warp.ALIVE) & ~active == 0:
         note_convergence(warp, wanted & active)
         store_i64(warp, Warp.PC, pc + 1)
@@ -113,7 +105,7 @@ def _warpsync(warp, row, flip, target, pc, active, mask):
         push_split(warp, pc + 1, active & ~mask, RUNNABLE)
     while mask:
         same = _same_word(row, mask)
-        wanted = np.int64(load_u32(row, _first_lane(mask)) ^ flip)
+        wanted = np.int64(load_u32(row, first_lane(mask)) ^ flip)
         push_split(warp, pc, same, AT_WARPSYNC | wanted << SYNC_MASK | target << SYNC_TARGET)
         mask &= ~same
     return SWITCH
@@ -123,7 +115,7 @@ def _warpsync(warp, row, flip, target, pc, active, mask):
 def _return(ctx, warp, u, frame, consts, pc, active, mask):
     """RET, BRX: lanes of the mask jump to the byte address in a register, lane by lane; the others go on."""
     row = source(u, A, frame, consts)
-    first = _first_lane(mask)
+    first = first_lane(mask)
     address = load_u32(row, first)
     same = _same_word(row, mask)
     target = np.int64(address >> np.uint32(4)) + field(u, TARGET)
@@ -155,7 +147,7 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         taken = together == (op == Op.BRA_CONV)
         return _branch(warp, pc, active, active if taken else np.int64(0), field(u, TARGET))
     if op == Op.HOST_CALL and mask:
-        row, lane = source(u, A, frame, consts), _first_lane(mask)
+        row, lane = source(u, A, frame, consts), first_lane(mask)
         put(ctx, Context.CALL_ADDRESS, np.int64(load_u32(row, lane)) | np.int64(load_u32(row + 128, lane)) << 32)
         put(ctx, Context.CALL_MASK, mask)
         store_i64(warp, Warp.PC, pc + 1)
@@ -207,7 +199,7 @@ def _control(op, ctx, warp, u, frame, consts, t, pc, active, mask):
         _barrier_to_register(warp, u, frame, t, mask)
     elif op == Op.BMOV_WRITE and mask:
         row = source(u, A, frame, consts)
-        store_i64(warp, Warp.BARRIERS + field(u, M0), np.int64(load_u32(row, _first_lane(active))))
+        store_i64(warp, Warp.BARRIERS + field(u, M0), np.int64(load_u32(row, first_lane(active))))
     elif op == Op.RET and mask:
         return _return(ctx, warp, u, frame, consts, pc, active, mask)
     elif op == Op.TRAP and mask:

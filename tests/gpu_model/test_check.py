@@ -1,5 +1,6 @@
 """Seeded bugs of every kind are found and named; the same kernels, repaired, give no finding."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -314,7 +315,8 @@ def test_pipelined_products_are_clean_until_their_synchronisation_is_taken_out(g
         machine = Machine(replace(launch, program=replace(launch.program, rows=rows)), check=True)
         execute(machine)
         assert set(expected) <= set(kinds(machine.findings)), opcode
-        assert all(__file__ in f.place.line or "matmul.py" in f.place.line for f in machine.findings)
+        # Triton's cache keeps the folder of whoever compiled a kernel first; only the file's name is sure.
+        assert all(re.search(r"\b(test_check|matmul)\.py:\d+", f.place.line) for f in machine.findings)
 
 
 def test_findings_do_not_depend_on_threads():

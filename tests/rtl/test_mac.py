@@ -2,8 +2,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import rtl.mac.align_add
-import rtl.mac.step
 from hw.mac import MacSpec
 from hw.mac import step as model_step
 from hw.mx_macs import hybrid_mac
@@ -11,8 +9,8 @@ from hw.reference import reference
 from mx_formats.element import E2M1, E4M3, FP16, INT8
 from rtl.compiled import CompiledRtl
 from rtl.mac import MacDesign, MacStep
-from rtl.mac.normalise import Normalise
 from rtl.simulate import port_words, rtl_mac_step
+from tests.rtl.mutants import E2M3_BIAS, FP4_ANCHOR, INT8_DIGIT_WEIGHTS, SIGN_OF_THE_SUM
 
 pytestmark = pytest.mark.usefixtures("compiled_rtl")
 
@@ -107,26 +105,11 @@ def test_multi_cycle_dots_equal_the_model(name: str, cycles) -> None:
         acc = expected
 
 
-# What was found wrong in published hybrid MACs (functional check of the KU Leuven RTL), and other likely slips.
-def wrong_bias(design: MacDesign, name: str) -> int:
-    return right_offset(design, name) - (4 if name == "E2M3" else 0)
-
-
-right_offset = rtl.mac.step._offset
-
-
-class SignLost(Normalise):
-    def elaborate(self, platform):
-        m = super().elaborate(platform)
-        m.d.comb += self.sign.eq(0)
-        return m
-
-
 MUTANTS = {
-    "E2M3 bias": (rtl.mac.step, "_offset", wrong_bias, "E2M3"),
-    "sign of the sum": (rtl.mac.step, "Normalise", SignLost, "E4M3"),
-    "INT8 digit weights": (rtl.mac.align_add, "INTEGER_SHIFTS", (8, 4, 4, 1), "INT8"),
-    "FP4 anchor": (rtl.mac.align_add, "PAIR_SHIFT", 0, "E2M1"),
+    "E2M3 bias": (*E2M3_BIAS, "E2M3"),
+    "sign of the sum": (*SIGN_OF_THE_SUM, "E4M3"),
+    "INT8 digit weights": (*INT8_DIGIT_WEIGHTS, "INT8"),
+    "FP4 anchor": (*FP4_ANCHOR, "E2M1"),
 }
 
 

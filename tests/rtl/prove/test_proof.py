@@ -4,14 +4,13 @@
 import numpy as np
 import pytest
 
-import rtl.mac.align_add
 import rtl.mac.step
 from hw.mac import step as model_step
 from rtl.mac import MacDesign
 from rtl.mac.accumulate import Accumulate
 from rtl.mac.design import lane_bits
-from rtl.mac.normalise import Normalise
 from rtl.prove import Input, Theorem, prove, stages, theorems
+from tests.rtl.mutants import E2M3_BIAS, FP4_ANCHOR, INT8_DIGIT_WEIGHTS, SIGN_OF_THE_SUM
 
 DESIGN = MacDesign()
 
@@ -53,20 +52,6 @@ def test_every_mode_holds_for_every_input(m: int, element: str | None) -> None:
     holds(MacDesign(m), element)
 
 
-def wrong_offset(design: MacDesign, name: str) -> int:
-    return right_offset(design, name) - (4 if name == "E2M3" else 0)
-
-
-right_offset = rtl.mac.step._offset
-
-
-class SignLost(Normalise):
-    def elaborate(self, platform):
-        m = super().elaborate(platform)
-        m.d.comb += self.sign.eq(0)
-        return m
-
-
 class KeepsOneTooMany(Accumulate):
     """Returns the accumulator one exponent too early: wrong for a few of 2**100 inputs."""
 
@@ -80,10 +65,10 @@ class KeepsOneTooMany(Accumulate):
 
 
 MUTANTS = {
-    "E2M3 bias": (rtl.mac.step, "_offset", wrong_offset, "exponents", "E2M3"),
-    "INT8 digit weights": (rtl.mac.align_add, "INTEGER_SHIFTS", (8, 4, 4, 1), "product sum", "INT8"),
-    "FP4 anchor": (rtl.mac.align_add, "PAIR_SHIFT", 0, "product sum", "E2M1"),
-    "sign of the sum": (rtl.mac.step, "Normalise", SignLost, "normalised sum", None),
+    "E2M3 bias": (*E2M3_BIAS, "exponents", "E2M3"),
+    "INT8 digit weights": (*INT8_DIGIT_WEIGHTS, "product sum", "INT8"),
+    "FP4 anchor": (*FP4_ANCHOR, "product sum", "E2M1"),
+    "sign of the sum": (*SIGN_OF_THE_SUM, "normalised sum", None),
     "left edge": (rtl.mac.step, "Accumulate", KeepsOneTooMany, "result", None),
 }
 
