@@ -10,7 +10,8 @@ from mx_formats.block import BlockFormat
 from mx_formats.quantize import quantize
 from mx_formats.scale import E8M0
 from rtl.mac import MacDesign
-from rtl.power.array import SIDE, ArrayEnergy, array_energy
+from rtl.power.activity import SIDE
+from rtl.power.array import ArrayEnergy, array_energy
 from sim.console import Console
 from sim.dots import BLOCK, Dots
 from sim.errors import SimError

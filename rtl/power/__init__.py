@@ -2,5 +2,6 @@
 
 mapped      a component mapped to simple gates, as arrays
 toggles     64 samples at once through the gates, glitches included, changes of every net counted
-array       what an output-stationary array of MACs switches: gates, registers, clock, broadcast wires
+activity    what an output-stationary array of MACs switches: gates, registers, broadcast wires
+array       what a technology charges for that
 """

@@ -1,32 +1,64 @@
-"""Energy of an 8 x 8 output-stationary array of MACs on given operands, from what switches in it.
+"""Energy of an output-stationary array of MACs, from what switches in it and what a technology charges for that.
 
-The 64 MACs are the 64 samples of a machine word. Charged are, per cycle: every net of every MAC's gates; the clock and
-the changes of the accumulators and of the operand registers, which a row or a column shares and of which only the bytes
-that a format uses are clocked; and the wires that carry a register's bits across the array. Memories, streamers, the
-clock tree above the flip-flops' pins and leakage are not.
-
-The netlist's results are compared with the value model in every cycle.
+Charged are, per cycle: every net of every MAC's gates; the clock and the changes of the accumulators and of the operand
+registers, which a row or a column shares and of which only the bytes that a format uses are clocked; and the wires that
+carry a register's bits across the array. Memories, streamers, the clock tree above the flip-flops' pins and leakage are
+not.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from hw.mac import step
 from hw.technology import Technology
 from mx_formats.quantize import Quantized
-from rtl.mac import MacDesign, MacStep
-from rtl.mac.design import lane_bits
-from rtl.power.mapped import Mapped, map_to_gates
-from rtl.power.toggles import count_toggles
-from rtl.simulate import port_words
-from rtl.tools import ToolError
+from rtl.mac import MacDesign
+from rtl.power.activity import SIDE, Activity, activity
 
-SIDE = 8  # rows and columns
-SCALE_BITS = 8
 NAND2_PER_REGISTER = 5  # area of a flip-flop, for the length of wires: 0.2916 um2 over 0.0583 in ASAP7
 TRANSISTORS_PER_NAND2 = 4
+
+
+@dataclass(frozen=True)
+class CycleEnergy:
+    """Mean energy of an array's parts in one cycle, in fJ.
+
+    Attributes:
+        gates: of one MAC's combinational logic.
+        accumulator: of one MAC's register of the sum, clock included.
+        left: of the registers that feed one row, clock included.
+        right: of those that feed one column.
+        left_wire: of the wires of one row, across one MAC.
+        right_wire: of the wires of one column, across one MAC.
+    """
+
+    gates: float
+    accumulator: float
+    left: float
+    right: float
+    left_wire: float
+    right_wire: float
+
+
+def cycle_energy(found: Activity, technology: Technology) -> CycleEnergy:
+    """What a technology charges for an activity."""
+    energy = technology.energy_fj
+    clock = 2 * technology.register_clock_ff  # both edges
+    gates = (found.pairs * technology.pair_ff + found.fanout * technology.gate_wire_ff
+             + found.transistors * technology.internal_ff)  # fmt: skip
+
+    def register(bits: float, changes: float) -> float:
+        return energy(bits * clock + changes * technology.register_toggle_ff)
+
+    across = _pitch_um(found, technology) * technology.wire_ff_per_um
+    return CycleEnergy(
+        gates=energy(gates),
+        accumulator=register(found.accumulator_bits, found.accumulator),
+        left=register(found.clocked, found.left),
+        right=register(found.clocked, found.right),
+        left_wire=energy(found.left * across),
+        right_wire=energy(found.right * across),
+    )
 
 
 @dataclass(frozen=True)
@@ -58,95 +90,28 @@ class ArrayEnergy:
         return 1e6 / self.total
 
 
-@cache
-def mapped_mac(design: MacDesign) -> Mapped:
-    """The gates of `MacStep(design)`; mapped once a process."""
-    return map_to_gates(MacStep(design), "mac_step")
+def full_array(parts: CycleEnergy, found: Activity, rows: int = SIDE, columns: int = SIDE) -> ArrayEnergy:
+    """Energy of an operation on an array all of whose MACs work."""
+    macs = rows * columns
+    operations = 2 * found.lanes
+    return ArrayEnergy(
+        gates=parts.gates / operations,
+        accumulators=parts.accumulator / operations,
+        operands=(rows * parts.left + columns * parts.right) / (operations * macs),
+        wires=(parts.left_wire + parts.right_wire) / operations,
+        operations=operations * found.mac_cycles,
+    )
 
 
 def array_energy(
     design: MacDesign, a: Quantized, b: Quantized, technology: Technology, *, glitches: bool = False
 ) -> ArrayEnergy:
-    """Run tiles of dot products on the array.
-
-    Args:
-        design: its MACs.
-        a: [8 t, k]; tile t multiplies its rows 8t to 8t+7 ...
-        b: [8 t, k]: ... with the same rows of `b`, k a multiple of the block.
-        technology: what a change costs.
-        glitches: see `rtl.power.toggles`.
-
-    Raises:
-        ValueError: shapes that do not fit, or an element the MAC does not have.
-        ToolError: tools are missing, or the mapped netlist computes something else than the model.
-    """
-    name = a.format.element.name
-    if a.codes.shape != b.codes.shape or a.format != b.format or a.codes.ndim != 2 or len(a.codes) % SIDE:
-        raise ValueError(f"operands: got {a.codes.shape} and {b.codes.shape}, must be of one shape [8 t, k] and format")
-    spec, netlist = design.spec(name), mapped_mac(design)
-    ports, expected = _cycles(design, name, a, b)
-    toggles = count_toggles(netlist, ports, glitches=glitches)
-    if (wrong := toggles.outputs["result"] != expected).any():
-        cycle, sample = np.argwhere(wrong)[0]
-        raise ToolError(f"the mapped netlist of {name} differs from the model in cycle {cycle}, MAC {sample}")
-    cycles = len(expected) - 1
-    operations = 2 * spec.lanes * toggles.sample_cycles
-    energy = technology.energy_fj
-    gates = energy(float(toggles.changes @ _capacitance(netlist, technology)))
-    macs, clock = SIDE * SIDE, 2 * energy(technology.register_clock_ff)
-    toggle = energy(technology.register_toggle_ff)
-    accumulators = cycles * macs * design.accumulator_bits * clock + _changes(ports["acc"]) * toggle
-    # The first MAC of a row or column stands for the register that all of it shares.
-    shared = {port: ports[port][:, ::SIDE] for port in ("a", "xa")} | {p: ports[p][:, :SIDE] for p in ("b", "xb")}
-    clocked = 2 * SIDE * (spec.lanes * lane_bits(spec.element) * _used_share(spec.element.bits) + SCALE_BITS)
-    changes = sum(map(_changes, shared.values()))
-    wire = SIDE * _pitch_um(design, netlist, technology) * technology.wire_ff_per_um
-    return ArrayEnergy(
-        gates=gates / operations,
-        accumulators=accumulators / operations,
-        operands=(cycles * clocked * clock + changes * toggle) / operations,
-        wires=changes * energy(wire) / operations,
-        operations=operations,
-    )
+    """Run tiles of dot products on an 8 x 8 array; arguments and errors as `rtl.power.activity.activity`."""
+    found = activity(design, [(a, b)], glitches=glitches)
+    return full_array(cycle_energy(found, technology), found)
 
 
-def _cycles(design: MacDesign, name: str, a: Quantized, b: Quantized) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What every MAC takes in every cycle, and the accumulators it must leave; MAC 8r + c is in row r, column c."""
-    spec, k = design.spec(name), a.codes.shape[1]
-    rows, columns = np.divmod(np.arange(SIDE * SIDE), SIDE)
-    taken: list[dict[str, np.ndarray]] = []
-    expected = []
-    for tile in range(len(a.codes) // SIDE):
-        accumulator = np.zeros(SIDE * SIDE, np.uint32)
-        for first in range(0, k, spec.lanes):
-            lanes, block = slice(first, first + spec.lanes), first // a.format.block_size
-            left, right = SIDE * tile + rows, SIDE * tile + columns
-            codes = a.codes[left, lanes], b.codes[right, lanes]
-            scales = a.scales[left, block], b.scales[right, block]
-            taken.append({**port_words(design, name, *codes, *scales), "acc": accumulator})
-            accumulator = step(spec, *codes, *scales, accumulator)
-            expected.append(accumulator)
-    return {port: np.stack([cycle[port] for cycle in taken]) for port in taken[0]}, np.stack(expected)
-
-
-def _capacitance(netlist: Mapped, technology: Technology) -> np.ndarray:
-    """Of every net, in fF: what it drives, the wire there, and the gate that drives it."""
-    load = netlist.pairs * technology.pair_ff + netlist.fanout * technology.gate_wire_ff
-    load[netlist.first_gate_net :] += netlist.transistors * technology.internal_ff
-    return load
-
-
-def _changes(words: np.ndarray) -> int:
-    """Bits that change from one cycle to the next, all columns together."""
-    return int(np.bitwise_count(words[1:] ^ words[:-1]).sum())
-
-
-def _used_share(bits: int) -> float:
-    """FP6 codes lie in bytes of which six bits are clocked."""
-    return bits / 8 if bits > 4 else 1.0
-
-
-def _pitch_um(design: MacDesign, netlist: Mapped, technology: Technology) -> float:
+def _pitch_um(found: Activity, technology: Technology) -> float:
     """Side of a square MAC."""
-    nand2 = netlist.transistors.sum() / TRANSISTORS_PER_NAND2 + NAND2_PER_REGISTER * design.accumulator_bits
+    nand2 = found.mac_transistors / TRANSISTORS_PER_NAND2 + NAND2_PER_REGISTER * found.accumulator_bits
     return float(np.sqrt(nand2 * technology.nand2_um2))

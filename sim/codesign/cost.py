@@ -14,7 +14,7 @@ class Cost:
     Attributes:
         mac_nand2: combinational gates of one MAC in NAND2 equivalents; None where there is no RTL.
         mac_flip_flops: its register bits.
-        note: why there is none, "" if there is.
+        note: why there is no RTL, "" if there is.
     """
 
     mac_nand2: float | None
@@ -26,6 +26,8 @@ def mac_design(design: Design) -> MacDesign:
     """The MAC to generate; ValueError says why there is no RTL for this design."""
     if design.tree != "hybrid":
         raise ValueError(f"tree {design.tree} has no RTL, hybrid has")
+    if not design.block_format.scale.is_power_of_two:
+        raise ValueError(f"format {design.format} has no RTL: the MAC's scales are powers of two")
     if design.four_bit_products != 8:
         raise ValueError(f"four_bit_products {design.four_bit_products} has no RTL, 8 has")
     if design.mac == "six-format":

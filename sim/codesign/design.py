@@ -3,15 +3,18 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 
 from hw.mac import MacSpec
 from hw.mac_array import ArraySpec
 from hw.mx_macs import fp32_addition_mac, hybrid_mac, long_integer_mac
 from hw.reduction_tree import ReductionTree
+from hw.technology import load_technology
 from mx_formats.block import BLOCK_FORMATS, BlockFormat
 
 TREES = {"hybrid": hybrid_mac, "fp32-addition": fp32_addition_mac, "long-integer": long_integer_mac}
 MACS = ("dedicated", "six-format")
+DEFAULT_TECHNOLOGY = "22nm"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Design:
         mac: "dedicated" to this format, or "six-format" as published.
         rows: of the array.
         columns: of the array.
+        technology: CMOS node of the array: a name from `hw.technology`, or a TOML file.
     """
 
     gpu: str
@@ -41,6 +45,7 @@ class Design:
     mac: str
     rows: int
     columns: int
+    technology: str
 
     @property
     def block_format(self) -> BlockFormat:
@@ -79,13 +84,20 @@ class Design:
     def words(self) -> str:
         """The design in one line."""
         products = f", {self.four_bit_products} 4-bit products" if self.four_bit_products != 8 else ""
+        node = f" {Path(self.technology).stem}" if self.technology != DEFAULT_TECHNOLOGY else ""
         return (
             f"{self.format}/{self.block_size} {self.tree} M={self.mantissa_bits}{products} {self.rows}x{self.columns}"
+            f"{node}"
         )
 
     def key(self, operands: str, code: str) -> str:
-        """32 hex digits that name the design's row: the design, the operands it was evaluated on, and our code."""
-        text = json.dumps([self.as_dict(), operands, code], sort_keys=True)
+        """32 hex digits that name the design's row: design, technology's constants, operands it ran on, and our code.
+
+        Raises:
+            TechnologyError: a technology that cannot be used.
+        """
+        node = asdict(load_technology(self.technology))
+        text = json.dumps([self.as_dict(), node, operands, code], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -6,17 +6,20 @@ from typing import Any
 
 import pyarrow as pa
 
+from hw.technology import TechnologyError
 from rtl.tools import ToolError
 from sim.accuracy import FormatAccuracy, evaluate_tree
 from sim.codesign.cost import cost
 from sim.codesign.design import FIELDS, Design
+from sim.codesign.energy import energy_pj
 from sim.codesign.fingerprint import fingerprint
 from sim.codesign.mapping import products_of
 from sim.codesign.recording import Operands, load
 
 OK, INFEASIBLE, FAILED = "ok", "infeasible", "failed"
 _CODE = ("mx_formats", "hw", "rtl", "sim/accuracy.py", "sim/dots.py", "sim/codesign/evaluate.py",
-         "sim/codesign/cost.py", "sim/codesign/mapping.py", "sim/codesign/design.py")  # fmt: skip
+         "sim/codesign/cost.py", "sim/codesign/energy.py", "sim/codesign/mapping.py",
+         "sim/codesign/design.py")  # fmt: skip
 
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 _DESIGN_TYPES = {"block_size": _WHOLE, "mantissa_bits": _WHOLE, "four_bit_products": _WHOLE, "rows": _WHOLE,
@@ -26,10 +29,11 @@ SCHEMA = pa.schema(
     + [(name, _REAL) for name in ("qsnr_db", "cast_qsnr_db", "tensor_core_qsnr_db", "max_abs_err", "max_abs_err_tree",
                                   "bits_per_element")]
     + [("dots", _WHOLE), ("products", _WHOLE), ("array_cycles", _WHOLE), ("utilisation", _REAL)]
-    + [("mac_nand2", _REAL), ("nand2", _REAL), ("flip_flops", _WHOLE), ("nand2_cycles", _REAL), ("area_note", _TEXT)]
+    + [("mac_nand2", _REAL), ("nand2", _REAL), ("flip_flops", _WHOLE), ("nand2_cycles", _REAL)]
+    + [(name, _REAL) for name in ("energy", "pj_per_mac", "pj_per_output")] + [("rtl_note", _TEXT)]
     + [("gpu_cycles", _WHOLE), ("gpu_microseconds", _REAL), ("covered", _REAL), ("operands", _TEXT), ("code", _TEXT)]
 )  # fmt: skip
-"""Columns of the table. What a design does not have (area without RTL, anything of one that failed) is null."""
+"""Columns of the table. What a design lacks (area and energy without RTL, anything of one that failed) is null."""
 
 
 def code_version() -> str:
@@ -58,7 +62,7 @@ def _row(operands: Operands, design: Design) -> dict[str, Any]:
         measured = _measure(operands, design)
     except ValueError as error:
         return row | {"status": INFEASIBLE, "reason": str(error)}
-    except (ToolError, OSError, MemoryError, ArithmeticError) as error:
+    except (ToolError, TechnologyError, OSError, MemoryError, ArithmeticError) as error:
         return row | {"status": FAILED, "reason": f"{type(error).__name__}: {error}"}
     return row | measured
 
@@ -72,6 +76,7 @@ def _measure(operands: Operands, design: Design) -> dict[str, Any]:
     spent = cost(design)
     macs = design.rows * design.columns
     nand2 = None if spent.mac_nand2 is None else spent.mac_nand2 * macs
+    total_pj = energy_pj(design, operands.dots, operands.digest, shapes)
     return {
         "qsnr_db": accuracy.qsnr_db,
         "cast_qsnr_db": accuracy.cast_qsnr_db,
@@ -87,7 +92,10 @@ def _measure(operands: Operands, design: Design) -> dict[str, Any]:
         "nand2": nand2,
         "flip_flops": None if spent.mac_flip_flops is None else spent.mac_flip_flops * macs,
         "nand2_cycles": None if nand2 is None else nand2 * cycles,
-        "area_note": spent.note,
+        "energy": None if total_pj is None else total_pj / 1000,
+        "pj_per_mac": None if total_pj is None else total_pj / done,
+        "pj_per_output": None if total_pj is None else total_pj / accuracy.dots,
+        "rtl_note": spent.note,
     }
 
 

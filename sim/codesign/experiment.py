@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from hw.gpu_spec import GpuSpecError, load_gpu
+from hw.technology import TechnologyError, load_technology
 from mx_formats.block import BLOCK_FORMATS
-from sim.codesign.design import MACS, TREES, Design
+from sim.codesign.design import DEFAULT_TECHNOLOGY, MACS, TREES, Design
 from sim.codesign.metrics import METRICS
 from sim.errors import SimError
 
@@ -82,6 +83,7 @@ class Space(_Part):
         four_bit_products: products of 4-bit codes a cycle.
         mac: hardware of this format alone, or of all six.
         array: "ROWSxCOLUMNS" of MACs.
+        technology: CMOS nodes, or TOML files.
     """
 
     gpu: Annotated[tuple[str, ...], Field(min_length=1)] = ("rtx_a6000",)
@@ -93,6 +95,7 @@ class Space(_Part):
     four_bit_products: Annotated[tuple[Products, ...], Field(min_length=1)] = (8,)
     mac: Annotated[tuple[str, ...], Field(min_length=1)] = ("dedicated",)
     array: Annotated[tuple[str, ...], Field(min_length=1)] = ("8x8",)
+    technology: Annotated[tuple[str, ...], Field(min_length=1)] = (DEFAULT_TECHNOLOGY,)
 
     @field_validator("format", "tree", "mac")
     @classmethod
@@ -109,6 +112,16 @@ class Space(_Part):
             try:
                 load_gpu(name)
             except GpuSpecError as error:
+                raise ValueError(str(error)) from None
+        return names
+
+    @field_validator("technology")
+    @classmethod
+    def _charges(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            try:
+                load_technology(name)
+            except TechnologyError as error:
                 raise ValueError(str(error)) from None
         return names
 

@@ -41,6 +41,11 @@ _DOTS = (
 _RTL = "generated RTL, Yosys synth -flatten and abc -g cmos, transistors / 4, flip-flops apart, no timing target"
 _ARRAY = "output-stationary array, hw.mac_array: partial tiles count whole, no memory stalls"
 
+_TOGGLES = (
+    "toggles of the generated RTL's mapped gates, registers and broadcast wires under a sample of the run's operands, "
+    "without glitches, charged by hw/technology; no memories, control, clock tree or leakage"
+)
+
 _ALL = (
     Metric("qsnr_db", "dB", True, "signal to error of the dot products", _DOTS),
     Metric("cast_qsnr_db", "dB", True, "the same with exact sums: what the format alone costs", _DOTS),
@@ -54,7 +59,10 @@ _ALL = (
     Metric("mac_nand2", "NAND2", False, "gates of one MAC", _RTL, Origin.MEASURED),
     Metric("nand2", "NAND2", False, "gates of all MACs of the array", _RTL, Origin.MEASURED),
     Metric("flip_flops", "bit", False, "accumulator registers of the array", _RTL, Origin.MEASURED),
-    Metric("nand2_cycles", "NAND2 cycles", False, "gates times cycles, no energy", f"{_RTL}; {_ARRAY}"),
+    Metric("nand2_cycles", "NAND2 cycles", False, "gates times cycles", f"{_RTL}; {_ARRAY}"),
+    Metric("energy", "nJ", False, "the array's energy for the recorded dot products", _TOGGLES),
+    Metric("pj_per_mac", "pJ", False, "the same for one multiply-accumulate", _TOGGLES),
+    Metric("pj_per_output", "pJ", False, "the same for one dot product", _TOGGLES),
     Metric("gpu_cycles", "cycles", False, "the GPU's cycles for all launches", "core model of the named GPU"),
 )
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

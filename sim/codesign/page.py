@@ -19,7 +19,7 @@ from sim.console import plural
 from sim.page import Html, document, figure_number, table, tiles
 
 SHOWN = 40  # designs of a table; the Parquet file has all
-HOVERED = ("qsnr_db", "cast_qsnr_db", "bits_per_element", "array_cycles", "nand2", "nand2_cycles")
+HOVERED = ("qsnr_db", "cast_qsnr_db", "bits_per_element", "array_cycles", "nand2", "nand2_cycles", "pj_per_mac")
 
 
 def write_page(study: Study, path: Path) -> Path:
@@ -149,7 +149,7 @@ def _gpu(study: Study) -> str:
 
 def _failures(study: Study) -> str:
     counts = Counter((row["status"], row["reason"]) for row in study.rows if row["status"] != OK)
-    notes = Counter(("no area", row["area_note"]) for row in study.rows if row["area_note"])
+    notes = Counter(("no area or energy", row["rtl_note"]) for row in study.rows if row["rtl_note"])
     rows = [(count, status, reason) for (status, reason), count in (counts + notes).most_common(SHOWN)]
     return f"<h2>What could not be had</h2>{table(('designs', 'what', 'reason'), rows)}" if rows else ""
 
@@ -163,8 +163,8 @@ def _provenance(study: Study) -> str:
     hashes = ", ".join(f"<code>{name}</code>" for name in dict.fromkeys(row["operands"][:12] for row in found))
     code = ", ".join(f"<code>{name}</code>" for name in dict.fromkeys(row["code"] for row in found))
     return (
-        f"<h2>Where each number comes from</h2><p>Operands {hashes or 'none'}, code {code or 'none'}. No energy is "
-        f"given: gates times cycles is not one.</p>{table(('number', 'unit', 'what', 'origin', 'basis'), rows)}"
+        f"<h2>Where each number comes from</h2><p>Operands {hashes or 'none'}, code {code or 'none'}.</p>"
+        f"{table(('number', 'unit', 'what', 'origin', 'basis'), rows)}"
     )
 
 

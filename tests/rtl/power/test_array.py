@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from hw.technology import load_technology
-from mx_formats.block import BlockFormat
+from mx_formats.block import NVFP4, BlockFormat
 from mx_formats.quantize import Quantized, quantize
 from mx_formats.scale import E8M0
 from rtl.mac import MacDesign
-from rtl.power import array
+from rtl.power import activity
 from rtl.power.array import array_energy
 from rtl.power.mapped import Mapped
 from rtl.tools import ToolError
@@ -55,11 +55,11 @@ def test_constant_operands_cost_the_clock_and_the_sums() -> None:
 
 
 def test_a_netlist_that_computes_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    good = array.mapped_mac(DESIGN)
+    good = activity.mapped_mac(DESIGN)
     kind = good.kind.copy()
     kind[len(kind) // 2] ^= 2
     broken: Mapped = dataclasses.replace(good, kind=kind)
-    monkeypatch.setattr(array, "mapped_mac", lambda design: broken)
+    monkeypatch.setattr(activity, "mapped_mac", lambda design: broken)
     with pytest.raises(ToolError, match="the mapped netlist of E4M3 differs from the model in cycle"):
         array_energy(DESIGN, *normal("E4M3", 4), NODE)
 
@@ -68,3 +68,21 @@ def test_operands_that_do_not_fit_are_named() -> None:
     a, b = normal("E4M3", 2)
     with pytest.raises(ValueError, match=r"got \(16, 64\) and \(8, 64\), must be of one shape"):
         array_energy(DESIGN, a, dataclasses.replace(b, codes=b.codes[:8], scales=b.scales[:8]), NODE)
+
+
+def test_scales_the_mac_does_not_have_are_named() -> None:
+    a = quantize(np.ones((8, 32), np.float32), NVFP4)
+    with pytest.raises(ValueError, match="NVFP4 has scales of UE4M3, the MAC takes E8M0 alone"):
+        activity.activity(DESIGN, [(a, a)])
+    with pytest.raises(ValueError, match="there are none"):
+        activity.activity(DESIGN, [])
+
+
+def test_pairs_of_other_lengths_follow_each_other() -> None:
+    """Two pairs in one run switch what they switch alone, and what the step from one to the other does."""
+    pairs = [normal("E2M1", 2, 32), normal("E2M1", 1, 64)]
+    alone = [activity.activity(DESIGN, [pair]) for pair in pairs]
+    together = activity.activity(DESIGN, pairs)
+    assert together.mac_cycles == sum(part.mac_cycles for part in alone) + 64
+    rest = together.pairs * together.mac_cycles - sum(part.pairs * part.mac_cycles for part in alone)
+    assert 0 < rest < 64 * 2 * max(part.pairs for part in alone)

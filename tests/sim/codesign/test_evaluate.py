@@ -19,7 +19,7 @@ from sim.errors import SimError
 
 from .conftest import made_operands, product_tiles
 
-DESIGN = Design("rtx_a6000", (), "MXFP4", 32, "long-integer", 16, 8, "dedicated", 8, 8)
+DESIGN = Design("rtx_a6000", (), "MXFP4", 32, "long-integer", 16, 8, "dedicated", 8, 8, "22nm")
 
 
 def row(operands, **changes):
@@ -90,13 +90,15 @@ def test_area_is_that_of_the_designs_own_mac(operands) -> None:
         ({}, "tree long-integer has no RTL"),
         ({"tree": "hybrid", "four_bit_products": 16}, "four_bit_products 16 has no RTL"),
         ({"tree": "hybrid", "format": "MXINT6"}, "INT6 does not fit the multiplier grid"),
+        ({"tree": "hybrid", "format": "NVFP4", "block_size": 16}, "the MAC's scales are powers of two"),
     ],
 )
 def test_no_rtl_is_said_and_not_guessed(operands, changes, note: str) -> None:
     found = row(operands, **changes)
     assert found["status"] == "ok"
-    assert note in found["area_note"]
-    assert [found[name] for name in ("mac_nand2", "nand2", "flip_flops", "nand2_cycles")] == [None] * 4
+    assert note in found["rtl_note"]
+    names = ("mac_nand2", "nand2", "flip_flops", "nand2_cycles", "energy", "pj_per_mac", "pj_per_output")
+    assert [found[name] for name in names] == [None] * len(names)
 
 
 def test_infeasible_designs_are_rows_with_the_models_reason(operands) -> None:

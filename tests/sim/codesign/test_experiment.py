@@ -68,7 +68,8 @@ def test_every_mistake_is_told_with_field_value_and_remedy(tmp_path: Path) -> No
         ("first = 12", "first = 21", "is empty, last must not be below first"),
         ("read_ports", "read_prots", "design.gpu_fields:"),
         ('array = ["4x8"]', "block_size = [64]", "design.block_size.0: got 64, input should be 16 or 32"),
-        ("[workload]", '[goal]\nprefer = "energy"\n[workload]', "goal.prefer: got 'energy', legal: qsnr_db, "),
+        ("[workload]", '[goal]\nprefer = "power"\n[workload]', "goal.prefer: got 'power', legal: qsnr_db, "),
+        ('array = ["4x8"]', 'technology = ["3nm"]', "design.technology: no technology '3nm'; there are 12nm, 16nm"),
         ("[workload]", '[goal]\nrequire = { qsnr = 3 }\n[workload]', "goal.require: got 'qsnr'"),
     ],
 )  # fmt: skip
