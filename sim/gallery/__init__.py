@@ -7,7 +7,16 @@ from importlib import import_module
 
 from sim.gallery.claim import Entry
 
-NAMES = ("gpu-core", "int-or-float", "scalable-mac", "tree-invariance")
+NAMES = (
+    "dfloat11",
+    "flash-traffic",
+    "gpu-core",
+    "int-or-float",
+    "olive",
+    "scalable-mac",
+    "softmax-passes",
+    "tree-invariance",
+)
 
 
 def entry(name: str) -> Entry:

@@ -10,7 +10,7 @@ from sim import cli
 from sim.gallery import NAMES, entry
 from sim.gallery.claim import Verdict, direction, exactly, within
 
-SLOW = {"int-or-float", "scalable-mac", "tree-invariance"}
+SLOW = set(NAMES) - {"dfloat11", "gpu-core"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if "@triton.jit" in path.r
 OTHER_SIZES = {
     "vector_add": ["--length", "300", "--dtype", "float16", "--block", "64"],
     "softmax": ["--rows", "5", "--columns", "130", "--dtype", "float16"],
+    "softmax_passes": ["--rows", "2", "--columns", "300", "--way", "reload", "--block", "128"],
     "layer_norm": ["--rows", "3", "--columns", "130", "--dtype", "float32"],
     "dropout": ["--length", "300", "--p", "0.2", "--seed", "9"],
     "matmul": ["-m", "20", "-n", "40", "-k", "33", "--stages", "2"],
