@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpu_model.check.findings import Finding
 from gpu_model.errors import LaunchError
@@ -14,6 +14,9 @@ from gpu_model.execute import Dots, Machine, execute, execute_traced
 from gpu_model.launch import Launch
 from gpu_model.recorder import LaunchRecorder
 from hw.gpu_spec import GpuSpec, load_gpu
+
+if TYPE_CHECKING:
+    from gpu_model.accelsim.write import AccelSimWriter
 
 # Triton keeps compiled kernels, and their launchers, by device number: each virtual GPU has its own.
 _numbers = itertools.count()
@@ -66,6 +69,7 @@ class VirtualGPU:
         dirty_l2: share of L2 that must be written back before a launch can use it; see `gpu_model.timing.time_launch`.
         on_launch: called with each `LaunchRecord`.
         recorder: saves each launch to a file, with its outputs.
+        traces: writes each launch's traces for Accel-Sim as they are timed; needs `timing`.
         kept: how many records `launches` holds, the newest; None for all of them, some kilobytes each.
         max_instructions: warp-instructions after which a launch is given up; None for no limit.
         cuda: make torch's CUDA names mean this GPU while it is in use; see `gpu_model.cuda_names`. A launch may then
@@ -88,6 +92,7 @@ class VirtualGPU:
         dirty_l2: float = 0.0,
         on_launch: Callable[[LaunchRecord], None] | None = None,
         recorder: LaunchRecorder | None = None,
+        traces: "AccelSimWriter | None" = None,
         kept: int | None = None,
         max_instructions: int | None = None,
         cuda: bool = False,
@@ -96,10 +101,12 @@ class VirtualGPU:
     ):
         if not (cuda or host_tensors):
             raise ValueError("host_tensors=False needs cuda=True: without CUDA's names every tensor is a CPU tensor")
+        if traces is not None and not timing:
+            raise ValueError("traces are written as they are timed: give timing=True too")
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
         self.timing, self.dots, self.check, self.events = timing, dots, check, events
         self.dirty_l2, self.on_launch = dirty_l2, on_launch
-        self.recorder, self.kept, self.max_instructions = recorder, kept, max_instructions
+        self.recorder, self.traces, self.kept, self.max_instructions = recorder, traces, kept, max_instructions
         self.cuda, self.host_tensors = cuda, host_tensors
         self.number = next(_numbers)
         self.launches: list[LaunchRecord] = []
@@ -168,15 +175,19 @@ class VirtualGPU:
         if self.timing:
             from gpu_model.timing import time_launch
 
+            # Caches are indexed by offsets in named tensors, not by host addresses, which differ from run to run.
+            regions = [(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)]
+            traces = execute_traced(machine)
+            if self.traces is not None:
+                traces = self.traces.recording(launch, regions, traces)
             timing = time_launch(
                 launch.program,
-                execute_traced(machine),
+                traces,
                 self.spec,
                 grid=launch.grid,
                 block_threads=launch.threads,
                 shared_bytes=launch.own_shared_bytes,
-                # Caches are indexed by offsets in named tensors, not by host addresses, which differ from run to run.
-                regions=[(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)],
+                regions=regions,
                 events=self.events,
                 dirty_l2=self.dirty_l2,
             )

@@ -39,3 +39,7 @@ class MemoryFault(GpuError):
 
 class ExecutionError(GpuError):
     """A run that cannot continue: deadlock, trap, or a step limit reached."""
+
+
+class TraceFormatError(GpuError):
+    """A trace of another simulator that cannot be read, or a launch that its format cannot hold."""

@@ -85,6 +85,7 @@ def run(
         bool,
         typer.Option("--check", help="Find races, uninitialised reads, missing convergence; exit 1 if there are any."),
     ] = False,
+    accelsim: Annotated[Path | None, typer.Option(help="Write traces for Accel-Sim into this new folder.")] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Run a Triton script on a virtual GPU; write its report."""
@@ -94,11 +95,26 @@ def run(
 
     save = SaveLaunches(save_launches, kernel, limit) if save_launches else None
     summary = run_and_report(
-        script, context.args, gpu, report, Console(), settings=settings or [], save=save, check=check
-    )
+        script, context.args, gpu, report, Console(), settings=settings or [], save=save, check=check,
+        accelsim=accelsim,
+    )  # fmt: skip
     if json_line:
         typer.echo(json.dumps(summary))
     raise typer.Exit(summary["status"] or int(bool(summary["findings"])))
+
+
+@app.command()
+def time(
+    traces: Annotated[Path, typer.Argument(help="Folder with Accel-Sim traces and their kernelslist.g.")],
+    gpu: GpuOption = "rtx_a6000",
+    settings: SetOption = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Time Accel-Sim's text traces on a virtual GPU."""
+    from sim.time_traces import time_folder
+
+    for line in time_folder(traces, gpu, settings or []):
+        typer.echo(json.dumps(line.as_dict()) if json_lines else str(line))
 
 
 @app.command()
@@ -203,9 +219,11 @@ def validate(
     data: Annotated[
         list[Path] | None, typer.Option("--data", help="A data file; all that come with us if absent.")
     ] = None,
+    settings: SetOption = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Compare simulated with measured times: error per case, per suite, and the mean."""
+    from hw.gpu_settings import parse_settings
     from sim.validate import DATA, compare, frame, load_references, mean_errors
 
     chosen = [
@@ -216,7 +234,7 @@ def validate(
     if not chosen:
         raise SimError("no measured value matches; without options all that there are are compared")
     done = []
-    for comparison in compare(chosen):
+    for comparison in compare(chosen, parse_settings(settings or [])):
         done.append(comparison)
         r = comparison.reference
         line = f"{r.gpu:<12} {r.case:<58} {r.value:>10.2f} {comparison.simulated:>10.2f} {r.unit:<9} "

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from gpu_model import VirtualGPU
+from gpu_model.accelsim.write import AccelSimWriter
 from gpu_model.check.findings import Finding, merge
 from gpu_model.device import LaunchRecord
 from gpu_model.program import Program
@@ -77,12 +78,14 @@ def record(
     cuda: bool = False,
     check: bool = False,
     recorder: LaunchRecorder | None = None,
+    traces: AccelSimWriter | None = None,
     operands: int = HMMA_PER_RUN,
 ) -> tuple[Result, Recording]:
     """Call `work` with `gpu` as Triton's device; every launch in it is executed and timed.
 
     With `cuda`, torch's CUDA names mean that GPU too; with `check`, each launch is checked (`gpu_model.check`); with a
-    recorder, launches are saved to files. `operands`: of how many tensor-core instructions they are kept.
+    recorder, launches are saved to files; `traces` writes them for Accel-Sim. `operands`: of how many tensor-core
+    instructions they are kept.
 
     Raises:
         GpuError: a launch that cannot run or goes wrong.
@@ -95,7 +98,7 @@ def record(
 
     with VirtualGPU(
         gpu, timing=True, dots=operands, check=check, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda,
-        recorder=recorder,
+        recorder=recorder, traces=traces,
     ):  # fmt: skip
         result = work()
     return result, recording

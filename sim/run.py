@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpu_model.accelsim.write import AccelSimWriter
 from gpu_model.launch_file import Origin
 from hw.gpu_settings import parse_settings
 from hw.gpu_spec import load_gpu
@@ -26,12 +27,13 @@ from sim.script import run_script
 def run_and_report(
     script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console,
     *, settings: Sequence[str] = (), save: SaveLaunches | None = None, check: bool = False,
+    accelsim: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Run `script`, write its report, and return a summary with the script's exit status as `status`.
 
     `settings` are fields of the GPU to change, each `FIELD=VALUE`. With `save`, launches are saved to files with
-    their outputs. With `check`, launches are checked (`gpu_model.check`); what is found is
-    shown, and listed in the summary as `findings`.
+    their outputs; with `accelsim`, their traces go to that folder in Accel-Sim's format. With `check`, launches are
+    checked (`gpu_model.check`); what is found is shown, and listed in the summary as `findings`.
 
     Raises:
         ScriptError: no such script, or one that launched nothing.
@@ -41,13 +43,16 @@ def run_and_report(
     gpu = load_gpu(gpu_name, parse_settings(settings))
     make_folder(folder)
     recorder = save.recorder(Origin(kind="simulated", gpu=gpu.name)) if save else None
+    traces = AccelSimWriter(accelsim) if accelsim else None
     with console.stage("run", live=False) as stage:
         status, recording = record(
-            lambda: run_script(script, arguments), gpu, stage, cuda=True, check=check, recorder=recorder
+            lambda: run_script(script, arguments), gpu, stage, cuda=True, check=check, recorder=recorder, traces=traces
         )
         stage.done(f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions")
     if save and recorder:
         tell_saved(console, recorder, save.folder)
+    if traces:
+        console.fact("traces", f"{plural(len(traces.files), 'kernel')} in {accelsim}; `warptree time` reads them")
     if not recording.launches:
         raise ScriptError(f"{script} ended with status {status} without launching a Triton kernel: nothing to report")
     dots, options = tuple(recording.dots), [*options_of(settings), *(["--check"] if check else [])]

@@ -6,15 +6,16 @@ GPUs' values come from microbenchmarks and data sheets, as each TOML file says.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gpu_model.device import VirtualGPU
 from gpu_model.hardware import measure
-from hw.gpu_spec import gpu_names
+from hw.gpu_spec import GpuSpec, gpu_names, load_gpu
 from sim.errors import SimError
 
 DATA = Path(measure.__file__).parent
@@ -100,17 +101,22 @@ def _cases(name: str) -> list[measure.Case]:
     return [case for case in measure.CASES if case.name == name]
 
 
-def compare(references: Iterable[Reference]) -> Iterator[Comparison]:
-    """Simulate each reference's case on its GPU."""
+def compare(references: Iterable[Reference], overrides: Mapping[str, Any] | None = None) -> Iterator[Comparison]:
+    """Simulate each reference's case on its GPU, with fields of that changed by `overrides`.
+
+    Raises:
+        GpuSpecError: an override that a GPU does not have, or an impossible value.
+    """
     for reference in references:
+        gpu = load_gpu(reference.gpu, dict(overrides or {}))
         if reference.unit == "cycles":
-            yield Comparison(reference, chain_cycles(reference.gpu, reference.case))
+            yield Comparison(reference, chain_cycles(gpu, reference.case))
         else:
             simulate = launch_us if reference.unit == "us" else launch_cycles
-            yield Comparison(reference, min(simulate(reference.gpu, case) for case in _cases(reference.case)))
+            yield Comparison(reference, min(simulate(gpu, case) for case in _cases(reference.case)))
 
 
-def launch_us(gpu: str, case: measure.Case) -> float:
+def launch_us(gpu: GpuSpec, case: measure.Case) -> float:
     """Simulated microseconds of a case's launch, launch overhead included, on an L2 full of unwritten lines."""
     with VirtualGPU(gpu, timing=True, dirty_l2=1.0) as device:
         case.make("cpu")()
@@ -118,19 +124,21 @@ def launch_us(gpu: str, case: measure.Case) -> float:
     return timing.microseconds + timing.launch_overhead_cycles / timing.clock_mhz
 
 
-def launch_cycles(gpu: str, case: measure.Case) -> float:
+def launch_cycles(gpu: GpuSpec, case: measure.Case) -> float:
     """Simulated core cycles of a case's launch on empty caches, as a profiler that clears them counts."""
     with VirtualGPU(gpu, timing=True) as device:
         case.make("cpu")()
         return device.launches[-1].timing.cycles
 
 
-def chain_cycles(gpu: str, name: str) -> float:
+def chain_cycles(gpu: GpuSpec, name: str) -> float:
     """Simulated cycles of one instruction of a dependent chain: the slope between two lengths."""
     import torch
 
     cycles = []
-    with VirtualGPU(gpu, timing=True, overrides={"core.icache.perfect": True}) as device:
+    icache = gpu.core.icache.model_copy(update={"perfect": True})
+    warm = gpu.model_copy(update={"core": gpu.core.model_copy(update={"icache": icache})})
+    with VirtualGPU(warm, timing=True) as device:
         x, out = torch.ones(32, dtype=torch.int32), torch.zeros(32, dtype=torch.int32)
         for length in (_SHORTER_CHAIN, measure.CHAIN_LENGTH):
             text = measure.chain_assembly(measure.CHAINS[name], length)

@@ -3,6 +3,8 @@
 import pytest
 
 from gpu_model.hardware import measure
+from hw.gpu_settings import GpuSpecError
+from hw.gpu_spec import load_gpu
 from sim.errors import SimError
 from sim.validate import DATA, Comparison, Reference, chain_cycles, compare, frame, load_references, mean_errors
 
@@ -64,4 +66,12 @@ def test_a_launch_is_simulated_in_microseconds():
 
 @pytest.mark.parametrize(("name", "cycles"), [("fma.rn.f32", 4), ("shf.l.wrap.b32", 4), ("mad.lo.s32", 4)])
 def test_a_chain_takes_the_latency(name, cycles):
-    assert chain_cycles("rtx_a6000", name) == pytest.approx(cycles, abs=0.1)
+    assert chain_cycles(load_gpu("rtx_a6000"), name) == pytest.approx(cycles, abs=0.1)
+
+
+def test_a_field_can_be_changed():
+    # A fortieth of the bandwidth: 1 MiB at 10 bytes a cycle of 1800 MHz takes 58 us.
+    (slow,) = compare([reference("scale 1 MiB")], {"memory.dram_bytes_per_cycle": 10.0})
+    assert slow.simulated > 58
+    with pytest.raises(GpuSpecError, match=r"a GPU has no field 'core\.fast'"):
+        list(compare([reference("scale 1 MiB")], {"core.fast": True}))

@@ -1,0 +1,1 @@
+"""Accel-Sim text traces: written from launches that ran here, and read to be timed (docs/accel-sim.md)."""
