@@ -53,6 +53,11 @@ def statistics(component: Component, name: str, script: list[str]) -> str:
     return _convert(component, name, [*script, "tee -q -o {out} stat -json -tech cmos"], "stat.json")
 
 
+def longest_path(component: Component, name: str, script: Sequence[str]) -> str:
+    """What Yosys' `ltp` prints of `component` after `script`, flip-flops taken as ends."""
+    return _convert(component, name, [*script, "tee -q -o {out} ltp -noff"], "path.txt")
+
+
 def liberty_statistics(component: Component, name: str, library: Path) -> str:
     """JSON that Yosys' `stat` prints after mapping `component` to the cells of a Liberty file."""
     mapping = [f"dfflibmap -liberty {library}", f"abc -liberty {library}", "opt_clean -purge", "delete t:$scopeinfo"]

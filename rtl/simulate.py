@@ -29,7 +29,7 @@ def rtl_mac_step(
     Args:
         design: the MAC.
         element: name of a mode of `design`.
-        a, b: element codes, uint8[N, lanes], lanes = 1 (INT8), 4 (FP8, FP6) or 8 (FP4).
+        a, b: element codes, uint8[N, lanes], lanes = 1 (INT8), 4 (FP8, FP6), 8 or 16 (FP4).
         xa, xb: E8M0 scale codes, uint8[N].
         acc: accumulator patterns, uint32[N].
 
@@ -49,7 +49,7 @@ def rtl_mac_step(
 def port_words(
     design: MacDesign, element: str, a: np.ndarray, b: np.ndarray, xa: np.ndarray, xb: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Arrays for the ports `mode`, `a`, `b`, `xa`, `xb`, uint32[N] each; arguments as in `rtl_mac_step`."""
+    """Arrays [N] for the ports `mode`, `a`, `b`, `xa`, `xb`; arguments as in `rtl_mac_step`."""
     n = len(a)
     return {
         "mode": np.full(n, design.mode(element), np.uint32),
@@ -61,10 +61,11 @@ def port_words(
 
 
 def pack_lanes(design: MacDesign, element: str, name: str, codes: np.ndarray) -> np.ndarray:
-    """Codes uint8[N, lanes] to operand words uint32[N], lane 0 lowest; `name` is for error messages."""
+    """Codes uint8[N, lanes] to operand words, lane 0 lowest, uint32[N] or uint64[N]; `name` is for messages."""
     spec = design.spec(element)
     codes = checked(name, codes, spec.element.bits, (len(codes), spec.lanes))
-    shifts = np.arange(spec.lanes, dtype=np.uint32) * np.uint32(lane_bits(spec.element))
+    codes = codes if design.operand_bits <= 32 else codes.astype(np.uint64)
+    shifts = np.arange(spec.lanes, dtype=codes.dtype) * codes.dtype.type(lane_bits(spec.element))
     return np.bitwise_or.reduce(codes << shifts, axis=1)
 
 

@@ -45,6 +45,18 @@ def area(component: Component, name: str) -> Area:
     return _area(_statistics(component, name, ["synth -flatten -top {top}", *_MAP])["design"])
 
 
+def longest_path(component: Component, name: str) -> int:
+    """Gates one after another on the longest way between ports and registers, in the netlist that `area` counts.
+
+    The mapping has no timing target, so this compares designs rather than tells a clock.
+    """
+    log = emit.longest_path(component, name, ["synth -flatten -top {top}", *_MAP])
+    found = re.search(r"Longest topological path in \S+ \(length=(\d+)\)", log)
+    if found is None:
+        raise tools.ToolError(f"Yosys tells no longest path of {name}: {log[-200:]!r}")
+    return int(found[1])
+
+
 @dataclass(frozen=True)
 class LibertyArea:
     """Size in cells of a user's library, area driven.

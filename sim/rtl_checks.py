@@ -12,9 +12,10 @@ from hw.technology import load_technology, technology_names
 from rtl import emit, liberty, tools
 from rtl.cosim import MacVectors, run_cocotb
 from rtl.equality import Difference, check_dots, check_product_pairs, check_single_cycles
-from rtl.mac import Mac, MacDesign
+from rtl.mac import Mac, MacDesign, PipelinedMac
+from rtl.mac import pipeline as pipeline_of
 from rtl.stimulus import Cycles
-from rtl.synthesis import area, area_of_blocks, liberty_area
+from rtl.synthesis import area, area_of_blocks, liberty_area, longest_path
 from sim.errors import SimError
 
 Say = Callable[[str], None]
@@ -30,15 +31,22 @@ PUBLISHED = (
 )
 
 
-def build(design: MacDesign, path: Path, say: Say) -> None:
+def mac(design: MacDesign, registers: int) -> Mac | PipelinedMac:
+    """The MAC with its accumulator, and with so many places of registers inside."""
+    return PipelinedMac(design, pipeline_of(registers)) if registers else Mac(design)
+
+
+def build(design: MacDesign, path: Path, say: Say, registers: int = 0) -> None:
     """Write the registered MAC's Verilog; the same bytes for the same design and Yosys."""
-    text = emit.verilog(Mac(design), "mac")
+    text = emit.verilog(mac(design, registers), "mac")
     try:
         path.write_text(text)
     except OSError as error:
         raise SimError(f"{path} cannot be written: {error}; try another --output") from None
     digest = hashlib.sha256(text.encode()).hexdigest()
     say(f"{path}: module mac, M = {design.mantissa_bits}, modes {', '.join(design.names)}; sha256 {digest[:16]}")
+    if registers:
+        say(_timing(registers))
 
 
 def compare(design: MacDesign, names: Sequence[str], dots: int, say: Say) -> bool:
@@ -100,27 +108,35 @@ def _vectors(design: MacDesign, name: str) -> MacVectors:
     return MacVectors(made.a, made.b, made.xa, made.xb, clear, np.concatenate(expected))
 
 
-def synth(design: MacDesign, blocks: bool, libraries: Sequence[Path], say: Say) -> None:
+def _timing(registers: int) -> str:
+    cuts = pipeline_of(registers)
+    places = ", ".join(cut.value for cut in cuts.cuts)
+    return f"registers after {places}: latency {cuts.latency} cycles, a step every {cuts.interval}"
+
+
+def synth(design: MacDesign, blocks: bool, libraries: Sequence[Path], say: Say, registers: int = 0) -> None:
     """Say the MAC's area in NAND2 equivalents beside the published ones, of each block and in um2 if asked."""
     if libraries:
         liberty.join(libraries)  # what is wrong with a file is told before anything is mapped
     say("synth -flatten, abc -g cmos; transistors / 4, flip-flops apart   NAND2   flip-flops")
-    mine = area(Mac(design), "mac")
+    made = mac(design, registers)
+    mine = area(made, "mac")
     formats = "six formats, correct" if len(design.elements) == 6 else f"{', '.join(design.names)}, correct"
     say(f"{f'warptree, M = {design.mantissa_bits}, {formats}':<62} {mine.nand2:>8,.0f} {mine.flip_flops:>8}")
     for title, nand2, flip_flops in PUBLISHED:
         say(f"{f'published: {title}':<62} {nand2:>8,} {flip_flops:>8}   x {nand2 / mine.nand2:.2f}")
+    say(f"longest path {longest_path(made, 'mac')} gates{'; ' + _timing(registers) if registers else ''}")
     if libraries:
-        _say_um2(design, mine.nand2, libraries, say)
+        _say_um2(made, mine.nand2, libraries, say)
     if blocks:
         say("blocks, hierarchy kept, what lies inside included:")
-        for path, size in sorted(area_of_blocks(Mac(design), "mac").items(), key=lambda item: -item[1].nand2):
+        for path, size in sorted(area_of_blocks(made, "mac").items(), key=lambda item: -item[1].nand2):
             say(f"  {path:<60} {size.nand2:>8,.0f} {size.flip_flops:>8}")
 
 
-def _say_um2(design: MacDesign, nand2: float, libraries: Sequence[Path], say: Say) -> None:
+def _say_um2(made: Mac | PipelinedMac, nand2: float, libraries: Sequence[Path], say: Say) -> None:
     """Area in a user's cells, and what that makes of a NAND2 equivalent beside the built-in nodes."""
-    found = liberty_area(Mac(design), "mac", libraries)
+    found = liberty_area(made, "mac", libraries)
     logic = found.um2 - found.sequential_um2
     say(f"{', '.join(path.name for path in libraries)}: {found.um2:,.1f} um2, of which flip-flops "
         f"{found.sequential_um2:,.1f}; {sum(found.cells.values()):,} cells of {len(found.cells)} kinds")  # fmt: skip

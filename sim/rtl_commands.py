@@ -17,23 +17,29 @@ ElementOption = Annotated[
     list[str] | None, typer.Option("--element", help="Only these of E5M2, E4M3, E3M2, E2M3, E2M1, INT8; all if absent.")
 ]
 MantissaOption = Annotated[int, typer.Option("--mantissa-bits", help="M of the accumulator, 12 to 23.")]
+FourBitOption = Annotated[int, typer.Option("--four-bit-products", help="FP4 products a cycle, 8 or 16.")]
+PipelineOption = Annotated[
+    int, typer.Option(min=0, max=5, help="Places of registers inside; from 4 on a step takes more than a cycle.")
+]
 
 
 @rtl_app.command()
-def prove(mantissa_bits: MantissaOption = 16, element: ElementOption = None) -> None:
+def prove(mantissa_bits: MantissaOption = 16, element: ElementOption = None, four_bit: FourBitOption = 8) -> None:
     """Prove that the MAC's RTL equals its rule for every input; show a failing input otherwise."""
     from rtl import tools
 
     tools.require("proofs")
     from sim.rtl_prove import run_proof
 
-    raise typer.Exit(0 if run_proof(_design(mantissa_bits), _names(element), typer.echo) else 1)
+    raise typer.Exit(0 if run_proof(_design(mantissa_bits, four_bit), _names(element), typer.echo) else 1)
 
 
 @rtl_app.command()
 def build(
     output: Annotated[Path, typer.Option("-o", "--output", help="The Verilog file.")] = Path("mac.v"),
     mantissa_bits: MantissaOption = 16,
+    four_bit: FourBitOption = 8,
+    pipeline: PipelineOption = 0,
 ) -> None:
     """Write the MAC's Verilog, byte for byte the same every time."""
     from rtl import tools
@@ -41,7 +47,7 @@ def build(
     tools.require("synthesis")
     from sim import rtl_checks
 
-    rtl_checks.build(_design(mantissa_bits), output, typer.echo)
+    rtl_checks.build(_design(mantissa_bits, four_bit), output, typer.echo, pipeline)
 
 
 @rtl_app.command("test")
@@ -51,11 +57,14 @@ def compare(
     dots: Annotated[int, typer.Option(min=1, help="Random dots of eight cycles, a format; 10000000 is a full run.")] = (
         100_000
     ),
+    four_bit: FourBitOption = 8,
 ) -> None:
     """Compare the MAC's RTL with the model: every product pair, random dots, and a cocotb bench on Verilator."""
     from sim import rtl_checks
 
-    raise typer.Exit(0 if rtl_checks.compare(_design(mantissa_bits), _names(element), dots, typer.echo) else 1)
+    raise typer.Exit(
+        0 if rtl_checks.compare(_design(mantissa_bits, four_bit), _names(element), dots, typer.echo) else 1
+    )
 
 
 @rtl_app.command()
@@ -65,6 +74,8 @@ def synth(
     liberty: Annotated[
         list[Path] | None, typer.Option("--liberty", help="Area in um2 too, in this library's cells; may be repeated.")
     ] = None,
+    four_bit: FourBitOption = 8,
+    pipeline: PipelineOption = 0,
 ) -> None:
     """Area of the MAC in NAND2 equivalents, beside the published ones."""
     from rtl import tools
@@ -72,7 +83,7 @@ def synth(
     tools.require("synthesis")
     from sim import rtl_checks
 
-    rtl_checks.synth(_design(mantissa_bits), blocks, liberty or (), typer.echo)
+    rtl_checks.synth(_design(mantissa_bits, four_bit), blocks, liberty or (), typer.echo, pipeline)
 
 
 @rtl_app.command(context_settings=PASS_ON)
@@ -107,11 +118,11 @@ def power(
     report_power(design, names, operands, node, typer.echo, glitches=glitches)
 
 
-def _design(mantissa_bits: int) -> "MacDesign":
+def _design(mantissa_bits: int, four_bit_products: int = 8) -> "MacDesign":
     from rtl.mac import MacDesign
 
     try:
-        return MacDesign(mantissa_bits)
+        return MacDesign(mantissa_bits, four_bit_products=four_bit_products)
     except ValueError as error:
         raise SimError(str(error)) from None
 

@@ -102,5 +102,5 @@ async def _play(dut: Any, name: str, columns: dict[str, np.ndarray]) -> dict[str
 
 
 def _changes(column: np.ndarray) -> dict[int, int]:
-    at = np.flatnonzero(np.diff(column.astype(np.int64), prepend=-1))
+    at = np.flatnonzero(np.concatenate([[True], column[1:] != column[:-1]]))
     return dict(zip(at.tolist(), column[at].tolist(), strict=True))

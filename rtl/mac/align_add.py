@@ -6,13 +6,13 @@
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
-from rtl.mac.design import LANES
-from rtl.mac.quadrant import QUADRANT_BITS
+from rtl.mac.design import LANES, MacDesign
+from rtl.mac.quadrant import quadrant_bits
 
 EXPONENT_SUM_BITS = 6
 PRODUCT_FRACTION_BITS = 6  # two significands 1.fff
 INTEGER_SHIFTS = (8, 4, 4, 0)  # quadrant q holds a's half q // 2 times b's half q % 2
-PAIR_SHIFT = 1  # an FP4 sum counts from one bit lower than an FP8 product, so that eight of them fit
+PAIR_SHIFT = 1  # an FP4 sum counts from one bit lower than an FP8 product, so that eight of them fit; two for 16
 
 
 class AlignAdd(Component):
@@ -29,12 +29,13 @@ class AlignAdd(Component):
         total: signed, last bit of weight 2**(e - M) of the rule in `hw.mac`.
     """
 
-    def __init__(self, mantissa_bits: int):
-        self._m_bits = mantissa_bits
+    def __init__(self, design: MacDesign):
+        self._m_bits = mantissa_bits = design.mantissa_bits
+        self._pair_shift = PAIR_SHIFT if design.four_bit_products == 8 else PAIR_SHIFT + 1
         super().__init__({
             "pairs": In(1),
             "integer": In(1),
-            "quadrant": In(signed(QUADRANT_BITS)).array(LANES),
+            "quadrant": In(signed(quadrant_bits(design))).array(LANES),
             "exponent": In(EXPONENT_SUM_BITS).array(LANES),
             "largest": Out(EXPONENT_SUM_BITS),
             "total": Out(signed(mantissa_bits + 5)),
@@ -58,7 +59,7 @@ class AlignAdd(Component):
     def _lane(self, m: Module, lane: int, guard: int) -> Value:
         """Lane sum at its place, `guard` bits below the last one kept; these are zero unless the mode is integer."""
         # Exponents are zero in the fixed modes, and so is their difference.
-        fixed = Mux(self.integer, INTEGER_SHIFTS[lane], 0) | Mux(self.pairs, PAIR_SHIFT, 0)
+        fixed = Mux(self.integer, INTEGER_SHIFTS[lane], 0) | Mux(self.pairs, self._pair_shift, 0)
         distance = Signal(EXPONENT_SUM_BITS, name=f"distance_{lane}")
         m.d.comb += distance.eq((self.largest - self.exponent[lane]) | fixed)
         word = Signal(signed(self._m_bits + 3 + guard), name=f"lane_{lane}")

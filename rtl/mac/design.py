@@ -9,14 +9,13 @@ from mx_formats.element import E2M1, E2M3, E3M2, E4M3, E5M2, INT8, ElementFormat
 OCP_ELEMENTS = (E5M2, E4M3, E3M2, E2M3, E2M1, INT8)
 
 LANES = 4  # quadrants of the multiplier grid, each 2 x 2 two-bit multipliers
-OPERAND_BITS = 32  # a cycle's codes of one operand: lane i of a format in bits i*w, w = 32 / products rounded to a byte
 
 
 class Kind(Enum):
     """How a format uses the four quadrants."""
 
     ALIGNED = "one product a quadrant, aligned by exponent"
-    PAIRS = "two 2-bit products a quadrant, fixed point"
+    PAIRS = "two 2-bit products a quadrant, or four, fixed point"
     INTEGER = "one product over all quadrants"
 
 
@@ -28,6 +27,7 @@ class MacDesign:
         mantissa_bits: M of the accumulator, in the range `hw.mac.MacSpec` allows for every element (12..23 for all
             six OCP elements).
         elements: formats, each a mode.
+        four_bit_products: products of 4-bit codes a cycle: 8, on two multipliers of each quadrant, or 16, on all four.
 
     Raises:
         ValueError: no element, one twice, or one the 4 x 4 grid of 2-bit multipliers can't multiply.
@@ -35,12 +35,13 @@ class MacDesign:
 
     mantissa_bits: int = 16
     elements: tuple[ElementFormat, ...] = OCP_ELEMENTS
+    four_bit_products: int = 8
 
     def __post_init__(self) -> None:
         if not self.elements or len(set(self.elements)) != len(self.elements):
             raise ValueError(f"MacDesign.elements: got {self.names}, must be one or more, each once")
         for element in self.elements:
-            MacSpec(element, self.mantissa_bits)
+            MacSpec(element, self.mantissa_bits, self.four_bit_products)
             if element not in OCP_ELEMENTS:
                 legal = ", ".join(e.name for e in OCP_ELEMENTS)
                 raise ValueError(f"MacDesign.elements: {element.name} does not fit the multiplier grid, legal: {legal}")
@@ -55,6 +56,16 @@ class MacDesign:
         """Width of the accumulator pattern: sign, 8 exponent bits, M mantissa bits."""
         return 9 + self.mantissa_bits
 
+    @property
+    def operand_bits(self) -> int:
+        """Width of a cycle's codes of one operand; lane i of a format lies in bits i*w, see `lane_bits` for w."""
+        return lane_bits(E2M1) * self.four_bit_products
+
+    @property
+    def digits(self) -> int:
+        """2-bit digits of one operand that a quadrant takes: two that meet crosswise, or one for each multiplier."""
+        return self.four_bit_products // LANES
+
     def mode(self, name: str) -> int:
         """Mode number of the element called `name`; ValueError lists the legal names."""
         if name not in self.names:
@@ -63,7 +74,7 @@ class MacDesign:
 
     def spec(self, name: str) -> MacSpec:
         """The model's spec of one mode."""
-        return MacSpec(self.elements[self.mode(name)], self.mantissa_bits)
+        return MacSpec(self.elements[self.mode(name)], self.mantissa_bits, self.four_bit_products)
 
 
 def kind(element: ElementFormat) -> Kind:
@@ -74,5 +85,5 @@ def kind(element: ElementFormat) -> Kind:
 
 
 def lane_bits(element: ElementFormat) -> int:
-    """Width of one lane in a 32-bit operand word: 4 for two codes a byte, else 8."""
+    """Width of one lane in an operand word: 4 for two codes a byte, else 8."""
     return 4 if kind(element) is Kind.PAIRS else 8

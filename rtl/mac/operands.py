@@ -1,13 +1,14 @@
-"""Operand preparation: one 32-bit word of codes to what the multiplier grid and the exponent path need."""
+"""Operand preparation: one word of codes to what the multiplier grid and the exponent path need."""
 
 # Amaranth makes ports when a component is constructed, which pyright cannot see.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
+# pyright: reportArgumentType=false
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from mx_formats.element import ElementFormat, NanCodes
-from rtl.mac.design import LANES, OPERAND_BITS, Kind, MacDesign, kind
+from rtl.mac.design import LANES, Kind, MacDesign, kind, lane_bits
 
 MODE_BITS = 3
 
@@ -16,28 +17,30 @@ class OperandDecoder(Component):
     """Splits the codes of one operand, combinationally.
 
     Lane i of an FP8 or FP6 format is byte i (FP6 in its low six bits) and feeds quadrant i. FP4 code i is nibble i;
-    codes 2q and 2q+1 feed quadrant q. INT8 is byte 0 as sign and magnitude (0x80 gives 128); quadrant q gets the half
-    that `integer_half[q]` names.
+    quadrant q takes the next two or, where all multipliers work, four. INT8 is byte 0 as sign and magnitude (0x80 gives
+    128). Of its two halves quadrant q takes `halves[q]`; and so does multiplier i of a quadrant take `halves[i]` of any
+    4-bit significand where each multiplier has a digit of its own.
 
     Ports, one per quadrant where an array:
-        significand: 4 bits 1.fff (FP8, FP6), two 2-bit significands (FP4), or half of the magnitude (INT8).
-        sign: of the low and of the high 2-bit half; equal except for FP4.
+        significand: 2-bit digits, two or four: of 1.fff (FP8, FP6), of as many codes (FP4), of half of a magnitude.
+        sign: of each digit; equal except for FP4.
         exponent: effective exponent field, 1 for field 0; zero for FP4 and INT8.
-        shift: effective field - 1 of FP4 code i; zero in other modes.
+        shift: of each digit: effective field - 1 of an FP4 code; in other modes zero or, where each multiplier has a
+            digit of its own, that digit's place.
         infinite, zero: of FP8 and FP6 lanes, for infinity * 0.
         nan: any lane is NaN.
     """
 
-    def __init__(self, design: MacDesign, integer_half: tuple[int, ...]):
+    def __init__(self, design: MacDesign, halves: tuple[int, ...]):
         self._design = design
-        self._integer_half = integer_half
+        self._halves = halves
         super().__init__({
-            "word": In(OPERAND_BITS),
+            "word": In(design.operand_bits),
             "mode": In(MODE_BITS),
-            "significand": Out(4).array(LANES),
-            "sign": Out(2).array(LANES),
+            "significand": Out(2 * design.digits).array(LANES),
+            "sign": Out(design.digits).array(LANES),
             "exponent": Out(5).array(LANES),
-            "shift": Out(2).array(2 * LANES),
+            "shift": Out(2).array(design.digits * LANES),
             "infinite": Out(1).array(LANES),
             "zero": Out(1).array(LANES),
             "nan": Out(1),
@@ -58,9 +61,8 @@ class OperandDecoder(Component):
         for lane in range(LANES):
             sign, field, mantissa = _fields(self.word.word_select(lane, 8), element)
             normal = field.any()
+            self._whole(m, lane, sign, Cat(Const(0, 3 - len(mantissa)), mantissa, normal))
             m.d.comb += [
-                self.sign[lane].eq(sign.replicate(2)),
-                self.significand[lane].eq(Cat(Const(0, 3 - len(mantissa)), mantissa, normal)),
                 self.exponent[lane].eq(field | ~normal),
                 self.zero[lane].eq(~normal & ~mantissa.any()),
                 self.infinite[lane].eq(_is_infinite(field, mantissa, element)),
@@ -69,23 +71,31 @@ class OperandDecoder(Component):
         m.d.comb += self.nan.eq(Cat(nans).any())
 
     def _pairs(self, m: Module, element: ElementFormat) -> None:
-        for code in range(2 * LANES):
-            sign, field, mantissa = _fields(self.word.word_select(code, 4), element)
-            quadrant, half = divmod(code, 2)
+        for code in range(self._design.four_bit_products):
+            sign, field, mantissa = _fields(self.word.word_select(code, lane_bits(element)), element)
+            quadrant, digit = divmod(code, self._design.digits)
             m.d.comb += [
-                self.sign[quadrant][half].eq(sign),
-                self.significand[quadrant].word_select(half, 2).eq(Cat(mantissa, field.any())),
+                self.sign[quadrant][digit].eq(sign),
+                self.significand[quadrant].word_select(digit, 2).eq(Cat(mantissa, field.any())),
                 self.shift[code].eq(Mux(field.any(), field - 1, 0)),
             ]
 
     def _integer(self, m: Module, element: ElementFormat) -> None:
         code = self.word[: element.bits]
         magnitude = Mux(code[-1], -code, code)[: element.bits]
-        for quadrant, half in enumerate(self._integer_half):
-            m.d.comb += [
-                self.sign[quadrant].eq(code[-1].replicate(2)),
-                self.significand[quadrant].eq(magnitude.word_select(half, 4)),
-            ]
+        for quadrant, half in enumerate(self._halves):
+            self._whole(m, quadrant, code[-1], magnitude.word_select(half, 4))
+
+    def _whole(self, m: Module, quadrant: int, sign: Value, significand: Value) -> None:
+        """One 4-bit significand for a quadrant."""
+        digits = self._design.digits
+        m.d.comb += self.sign[quadrant].eq(sign.replicate(digits))
+        if digits == 2:
+            m.d.comb += self.significand[quadrant].eq(significand)
+            return
+        m.d.comb += self.significand[quadrant].eq(Cat(significand.word_select(half, 2) for half in self._halves))
+        for i, half in enumerate(self._halves):
+            m.d.comb += self.shift[digits * quadrant + i].eq(2 * half)
 
 
 def _fields(code: Value, element: ElementFormat) -> tuple[Value, Value, Value]:

@@ -2,15 +2,28 @@
 
 # Amaranth makes ports when a component is constructed, which pyright cannot see.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportInvalidTypeForm=false
+# pyright: reportReturnType=false
 
-from amaranth.hdl import Module, Mux, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
-QUADRANT_BITS = 10  # two FP4 products of at most 9 * 2**4 each, signed
+from rtl.mac.design import MacDesign
+
+LARGEST_PAIR = 9 << 4  # an FP4 product, in units of its two fraction bits
+
+
+def quadrant_bits(design: MacDesign) -> int:
+    """Width of a quadrant's signed sum, two or four FP4 products being its largest."""
+    return (design.digits * LARGEST_PAIR).bit_length() + 1
+
+
+def quadrant(design: MacDesign) -> Component:
+    """The quadrant of this MAC."""
+    return Quadrant() if design.digits == 2 else FullQuadrant()
 
 
 class Quadrant(Component):
-    """Four 2-bit multipliers and the sum of their products, combinational.
+    """Four 2-bit multipliers and the sum of their products, combinational; in `pairs` mode two of them work.
 
     With `pairs` low, one 4-bit by 4-bit product by sub-word recombination (shifts 0, 2, 2, 4), at most 225, with the
     sign of `sign[0]`; `sign` bits must be equal and shifts zero. With `pairs` high, two 2-bit products, each with its
@@ -29,23 +42,57 @@ class Quadrant(Component):
     sign: In(2)
     a_shift: In(2).array(2)
     b_shift: In(2).array(2)
-    total: Out(signed(QUADRANT_BITS))
+    total: Out(signed((2 * LARGEST_PAIR).bit_length() + 1))
 
     def elaborate(self, platform: object) -> Module:
         """Build the logic."""
         m = Module()
         a_low, a_high, b_low, b_high = self.a[:2], self.a[2:], self.b[:2], self.b[2:]
-        low = self._shifted(a_low * b_low, 0)
-        high = Mux(self.pairs, self._shifted(a_high * b_high, 1), a_high * b_high << 4)
+        low = _shifted(a_low * b_low, self.a_shift[0], self.b_shift[0])
+        high = Mux(self.pairs, _shifted(a_high * b_high, self.a_shift[1], self.b_shift[1]), a_high * b_high << 4)
         cross = Mux(self.pairs, 0, a_low * b_high + a_high * b_low) << 2
         # Only the terms' relative sign needs a negation of its own, and only in pairs mode.
         opposed = self.sign[0] ^ self.sign[1]
         m.d.comb += self.total.eq(_negate_if(self.sign[0], low + cross + _negate_if(opposed, high)))
         return m
 
-    def _shifted(self, product: Value, half: int) -> Value:
-        """A 2-bit product moved by both operands' shifts; 9 * 2**4 at most."""
-        return ((product << self.a_shift[half]) << self.b_shift[half])[:8]
+
+class FullQuadrant(Component):
+    """Four 2-bit multipliers, each with digits, sign and shifts of its own, and the sum of their products.
+
+    A 4-bit by 4-bit product is the case in which the shifts are the digits' places (0 or 2 from each operand) and all
+    signs are equal; four FP4 products are the case in which they come from the exponents. Combinational.
+
+    Ports:
+        a, b: four 2-bit digits each.
+        sign: of each product.
+        a_shift, b_shift: left shifts 0..2 of each product.
+        total: signed sum.
+    """
+
+    a: In(8)
+    b: In(8)
+    sign: In(4)
+    a_shift: In(2).array(4)
+    b_shift: In(2).array(4)
+    total: Out(signed((4 * LARGEST_PAIR).bit_length() + 1))
+
+    def elaborate(self, platform: object) -> Module:
+        """Build the logic."""
+        m = Module()
+        placed = [Signal(8, name=f"placed_{i}") for i in range(4)]
+        for i, value in enumerate(placed):
+            product = self.a.word_select(i, 2) * self.b.word_select(i, 2)
+            m.d.comb += value.eq(_shifted(product, self.a_shift[i], self.b_shift[i]))
+        # One negation of the whole sum; the others only where signs differ.
+        first, *others = [_negate_if(self.sign[0] ^ self.sign[i], value) for i, value in enumerate(placed)]
+        m.d.comb += self.total.eq(_negate_if(self.sign[0], (first + others[0]) + (others[1] + others[2])))
+        return m
+
+
+def _shifted(product: Value, a_shift: Value, b_shift: Value) -> Value:
+    """A 2-bit product moved by both operands' shifts; 9 * 2**4 at most."""
+    return ((product << a_shift) << b_shift)[:8]
 
 
 def _negate_if(negative: Value, magnitude: Value) -> Value:

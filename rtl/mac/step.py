@@ -8,34 +8,39 @@ from amaranth.lib.wiring import Component, In, Out
 
 from rtl.mac.accumulate import ACCUMULATOR_EXPONENT_BITS, EXPONENT_BITS, Accumulate
 from rtl.mac.align_add import AlignAdd
-from rtl.mac.design import LANES, OPERAND_BITS, Kind, MacDesign, kind
+from rtl.mac.design import LANES, Kind, MacDesign, kind
 from rtl.mac.normalise import Normalise
 from rtl.mac.operands import MODE_BITS, OperandDecoder
-from rtl.mac.quadrant import Quadrant
-from rtl.mac.specials import Specials
+from rtl.mac.pipeline import Cut, Pipeline
+from rtl.mac.quadrant import FullQuadrant, quadrant
+from rtl.mac.specials import ProductSpecials, Specials
 
 SCALE_BITS = 8
-A_HALF, B_HALF = (0, 0, 1, 1), (0, 1, 0, 1)  # halves of an INT8 magnitude that meet in each quadrant
+A_HALF, B_HALF = (0, 0, 1, 1), (0, 1, 0, 1)  # halves that meet in each of 2 x 2 multipliers or quadrants
+COMBINATIONAL = Pipeline()
 
 
 class MacStep(Component):
-    """One MAC cycle as combinational logic: accumulator in, accumulator out.
+    """One MAC cycle: accumulator in, accumulator out.
 
-    Throughput 1 (INT8), 4 (FP8, FP6) or 8 (FP4) products a cycle; latency 0. M is the design's `mantissa_bits`.
+    Throughput 1 (INT8), 4 (FP8, FP6) or 8 (FP4; 16 where the design says so) products a cycle; latency 0, and one cycle
+    more for each place with registers. M is the design's `mantissa_bits`.
 
     Ports:
         mode: index in the design's `elements`; a number beyond is not legal.
-        a, b: 32-bit words of codes, see `rtl.mac.operands`.
+        a, b: words of codes, see `rtl.mac.operands`.
         xa, xb: E8M0 scale codes of the two blocks.
-        acc, result: accumulator pattern, sign | 8-bit exponent | M-bit mantissa.
+        acc, result: accumulator pattern, sign | 8-bit exponent | M-bit mantissa. Where there are registers, `acc` is
+            taken when the product sum has arrived, and must stay until the result has.
     """
 
-    def __init__(self, design: MacDesign):
+    def __init__(self, design: MacDesign, pipeline: Pipeline = COMBINATIONAL):
         self._design = design
+        self._cuts = pipeline.cuts
         super().__init__({
             "mode": In(MODE_BITS),
-            "a": In(OPERAND_BITS),
-            "b": In(OPERAND_BITS),
+            "a": In(design.operand_bits),
+            "b": In(design.operand_bits),
             "xa": In(SCALE_BITS),
             "xb": In(SCALE_BITS),
             "acc": In(design.accumulator_bits),
@@ -53,54 +58,74 @@ class MacStep(Component):
         m_bits = self._design.mantissa_bits
         m.submodules.accumulate = accumulate = Accumulate(m_bits)
         m.submodules.normalise = normalise = Normalise(m_bits)
+        scales = (self.xa + self.xb + self._exponent_offset())[:EXPONENT_BITS]
+        scales = self._later(m, scales, Cut.OPERANDS, Cut.PRODUCTS)
         exponent = Signal(signed(EXPONENT_BITS))
         m.d.comb += [
-            exponent.eq(align_add.largest + self.xa + self.xb + self._exponent_offset()),
-            accumulate.product.eq(align_add.total),
+            exponent.eq(self._later(m, (align_add.largest + scales)[:EXPONENT_BITS].as_signed(), Cut.SUM)),
+            accumulate.product.eq(self._later(m, align_add.total, Cut.SUM)),
             accumulate.exponent.eq(exponent),
             Cat(accumulate.mantissa, accumulate.field, accumulate.sign).eq(self.acc),
-            normalise.total.eq(accumulate.total),
-            normalise.exponent.eq(exponent),
-            normalise.below.eq(accumulate.below),
+            normalise.total.eq(self._later(m, accumulate.total, Cut.ALIGNED)),
+            normalise.exponent.eq(self._later(m, exponent, Cut.ALIGNED)),
+            normalise.below.eq(self._later(m, accumulate.below, Cut.ALIGNED)),
         ]
         self._select(m, accumulate, normalise, self._specials(m, a, b, accumulate))
         return m
 
+    def _later(self, m: Module, value: Value, *cuts: Cut) -> Value:
+        """The value, as many cycles later as there are registers at these places."""
+        for cut in cuts:
+            if cut in self._cuts:
+                register = Signal(value.shape(), name=f"at_{cut.name.lower()}")
+                m.d.sync += register.eq(value)
+                value = register
+        return value
+
     def _products(self, m: Module, a: OperandDecoder, b: OperandDecoder) -> AlignAdd:
         """The four quadrants and their sum."""
-        m.submodules.align_add = align_add = AlignAdd(self._design.mantissa_bits)
+        m.submodules.align_add = align_add = AlignAdd(self._design)
+        pairs = self._later(m, self._mode_is(Kind.PAIRS), Cut.OPERANDS)
         m.d.comb += [
-            align_add.pairs.eq(self._mode_is(Kind.PAIRS)),
-            align_add.integer.eq(self._mode_is(Kind.INTEGER)),
+            align_add.pairs.eq(self._later(m, pairs, Cut.PRODUCTS)),
+            align_add.integer.eq(self._later(m, self._mode_is(Kind.INTEGER), Cut.OPERANDS, Cut.PRODUCTS)),
         ]
+        digits = self._design.digits
         for lane in range(LANES):
-            m.submodules[f"quadrant_{lane}"] = quadrant = Quadrant()
+            m.submodules[f"quadrant_{lane}"] = part = quadrant(self._design)
+            if not isinstance(part, FullQuadrant):
+                m.d.comb += part.pairs.eq(pairs)
+            exponent = (a.exponent[lane] + b.exponent[lane])[: len(align_add.exponent[lane])]
             m.d.comb += [
-                quadrant.pairs.eq(align_add.pairs),
-                quadrant.a.eq(a.significand[lane]),
-                quadrant.b.eq(b.significand[lane]),
-                quadrant.sign.eq(a.sign[lane] ^ b.sign[lane]),
-                align_add.quadrant[lane].eq(quadrant.total),
-                align_add.exponent[lane].eq(a.exponent[lane] + b.exponent[lane]),
+                part.a.eq(self._later(m, a.significand[lane], Cut.OPERANDS)),
+                part.b.eq(self._later(m, b.significand[lane], Cut.OPERANDS)),
+                part.sign.eq(self._later(m, a.sign[lane] ^ b.sign[lane], Cut.OPERANDS)),
+                align_add.quadrant[lane].eq(self._later(m, part.total, Cut.PRODUCTS)),
+                align_add.exponent[lane].eq(self._later(m, exponent, Cut.OPERANDS, Cut.PRODUCTS)),
             ]
-            for half in range(2):
+            for digit in range(digits):
                 m.d.comb += [
-                    quadrant.a_shift[half].eq(a.shift[2 * lane + half]),
-                    quadrant.b_shift[half].eq(b.shift[2 * lane + half]),
+                    part.a_shift[digit].eq(self._later(m, a.shift[digits * lane + digit], Cut.OPERANDS)),
+                    part.b_shift[digit].eq(self._later(m, b.shift[digits * lane + digit], Cut.OPERANDS)),
                 ]
         return align_add
 
     def _specials(self, m: Module, a: OperandDecoder, b: OperandDecoder, accumulate: Accumulate) -> Specials:
+        m.submodules.product_specials = products = ProductSpecials()
         m.submodules.specials = specials = Specials()
+        arrives = Cut.OPERANDS, Cut.PRODUCTS, Cut.SUM
         m.d.comb += [
-            specials.element_nan.eq(a.nan | b.nan),
-            specials.scale[0].eq(self.xa),
-            specials.scale[1].eq(self.xb),
-            specials.a_infinite.eq(Cat(a.infinite)),
-            specials.b_infinite.eq(Cat(b.infinite)),
-            specials.a_zero.eq(Cat(a.zero)),
-            specials.b_zero.eq(Cat(b.zero)),
-            specials.negative.eq(Cat(a.sign[lane][0] ^ b.sign[lane][0] for lane in range(LANES))),
+            products.element_nan.eq(a.nan | b.nan),
+            products.scale[0].eq(self.xa),
+            products.scale[1].eq(self.xb),
+            products.a_infinite.eq(Cat(a.infinite)),
+            products.b_infinite.eq(Cat(b.infinite)),
+            products.a_zero.eq(Cat(a.zero)),
+            products.b_zero.eq(Cat(b.zero)),
+            products.negative.eq(Cat(a.sign[lane][0] ^ b.sign[lane][0] for lane in range(LANES))),
+            specials.product_nan.eq(self._later(m, products.nan, *arrives)),
+            specials.product_plus.eq(self._later(m, products.plus, *arrives)),
+            specials.product_minus.eq(self._later(m, products.minus, *arrives)),
             specials.field_ones.eq(accumulate.field.all()),
             specials.mantissa_zero.eq(~accumulate.mantissa.any()),
             specials.sign.eq(accumulate.sign),
@@ -111,20 +136,27 @@ class MacStep(Component):
         """Result: the first of NaN, infinity, unchanged accumulator, overflow, underflow, normalised sum."""
         m_bits = self._design.mantissa_bits
         ones = (1 << ACCUMULATOR_EXPONENT_BITS) - 1
+        keep, nan, infinite, infinite_sign = (
+            self._later(m, value, Cut.ALIGNED, Cut.NORMALISED)
+            for value in (accumulate.keep, specials.nan, specials.infinite, specials.infinite_sign)
+        )
+        field, sign, mantissa, nonzero = (
+            self._later(m, value, Cut.NORMALISED)
+            for value in (normalise.field, normalise.sign, normalise.mantissa, normalise.nonzero)
+        )
         infinity = Const(ones << m_bits, ACCUMULATOR_EXPONENT_BITS + m_bits)
-        with m.If(specials.nan):
+        with m.If(nan):
             m.d.comb += self.result.eq(ones << m_bits | 1 << (m_bits - 1))
-        with m.Elif(specials.infinite):
-            m.d.comb += self.result.eq(Cat(infinity, specials.infinite_sign))
-        with m.Elif(accumulate.keep):
+        with m.Elif(infinite):
+            m.d.comb += self.result.eq(Cat(infinity, infinite_sign))
+        with m.Elif(keep):
             m.d.comb += self.result.eq(Mux(accumulate.field.any(), self.acc, 0))
-        with m.Elif(~normalise.nonzero | (normalise.field <= 0)):
+        with m.Elif(~nonzero | (field <= 0)):
             m.d.comb += self.result.eq(0)
-        with m.Elif(normalise.field >= ones):
-            m.d.comb += self.result.eq(Cat(infinity, normalise.sign))
+        with m.Elif(field >= ones):
+            m.d.comb += self.result.eq(Cat(infinity, sign))
         with m.Else():
-            field = normalise.field[:ACCUMULATOR_EXPONENT_BITS]
-            m.d.comb += self.result.eq(Cat(normalise.mantissa, field, normalise.sign))
+            m.d.comb += self.result.eq(Cat(mantissa, field[:ACCUMULATOR_EXPONENT_BITS], sign))
 
     def _mode_is(self, wanted: Kind) -> Value:
         modes = [self.mode == i for i, element in enumerate(self._design.elements) if kind(element) is wanted]
@@ -151,8 +183,8 @@ class Mac(Component):
             "valid": In(1),
             "clear": In(1),
             "mode": In(MODE_BITS),
-            "a": In(OPERAND_BITS),
-            "b": In(OPERAND_BITS),
+            "a": In(design.operand_bits),
+            "b": In(design.operand_bits),
             "xa": In(SCALE_BITS),
             "xb": In(SCALE_BITS),
             "acc": Out(design.accumulator_bits),

@@ -33,10 +33,10 @@ _LARGEST, _SUM = "align_add.largest", "align_add.total"
 _E_IN, DISTANCE = "accumulate.exponent", "accumulate.d"
 _T = "accumulate.total"
 _NORMAL = ["normalise.sign", "normalise.field", "normalise.mantissa", "normalise.nonzero"]
-# Largest sum of each quadrant: four-bit significands; two products of 3 << 2 at most; halves of a magnitude up to 128.
-QUADRANT_LIMITS = {
-    Kind.ALIGNED: (15 * 15,) * LANES,
-    Kind.PAIRS: (2 * (3 << 2) ** 2,) * LANES,
+# Largest sum of each quadrant: four-bit significands; products of 3 << 2 at most; halves of a magnitude up to 128.
+FULL_QUADRANT = 15 * 15
+_QUADRANT_LIMITS = {
+    Kind.ALIGNED: (FULL_QUADRANT,) * LANES,
     Kind.INTEGER: (15 * 15, 15 * 8, 8 * 15, 8 * 8),
 }
 _SPECIAL = ["specials.nan", "specials.infinite", "specials.infinite_sign"]
@@ -95,18 +95,47 @@ def products(design: MacDesign, spec: MacSpec) -> Iterator[Claim]:
     m, e = spec.mantissa_bits, rule.sum_exponent(spec, exponents)
     parts = [rule.placed(spec, *lane, e) for lane in zip(lanes, exponents, strict=True)] if spec.fixed else []
     for i, (quadrant, field) in enumerate(zip(quadrants, fields, strict=True)):
-        yield rtl.claim(f"range of quadrant {i}", _in_quadrant_range(spec, i, quadrant), nets=(_QUADRANTS[i],))
+        if spec.lanes < 4 * LANES:
+            yield rtl.claim(f"range of quadrant {i}", _in_quadrant_range(spec, i, quadrant), nets=(_QUADRANTS[i],))
         yield rtl.claim(f"range of exponent {i}", _in_field_range(spec, field), nets=(_EXPONENTS[i],))
         if kind(spec.element) is Kind.ALIGNED:
             scaled = lanes[i] << _quadrant_shift(spec)
             yield rtl.claim(f"product {i}", quadrant == scaled, nets=(_QUADRANTS[i],))
             yield rtl.claim(f"exponent {i}", field == exponents[i] + 2 * spec.element.bias, nets=(_EXPONENTS[i],))
-        if kind(spec.element) is Kind.PAIRS:
-            pair = parts[2 * i] + parts[2 * i + 1]
-            yield rtl.claim(f"products {2 * i}, {2 * i + 1}", quadrant << _pair_shift(m) == pair, nets=(_QUADRANTS[i],))
+        if kind(spec.element) is Kind.PAIRS and spec.lanes == 4 * LANES:
+            yield from _four_products(design, spec, i, lanes, exponents)
+        elif kind(spec.element) is Kind.PAIRS:
+            own = range(i * design.digits, (i + 1) * design.digits)
+            goal = quadrant << _pair_shift(spec) == rule.total([parts[lane] for lane in own])
+            yield rtl.claim(f"products {own[0]} to {own[-1]}", goal, nets=(_QUADRANTS[i],))
     if kind(spec.element) is Kind.INTEGER:
         whole = rule.total([q << _integer_shift(m, i) for i, q in enumerate(quadrants)])
         yield rtl.claim("product", whole == parts[0], nets=tuple(_QUADRANTS))
+
+
+def _four_products(
+    design: MacDesign, spec: MacSpec, i: int, lanes: list[z3.BitVecRef], exponents: list[z3.BitVecRef]
+) -> Iterator[Claim]:
+    """Quadrant i where each of its multipliers has an FP4 product: these, and their sum given them."""
+    signs, placed = f"quadrant_{i}.sign", [f"quadrant_{i}.placed_{digit}" for digit in range(4)]
+    rtl = Cut(design, design.mode(spec.element.name))
+    for digit, path in enumerate(placed):
+        lane = 4 * i + digit
+        wanted = lanes[lane] << (exponents[lane])
+        magnitude, negative = unsigned(rtl.net(path)), z3.Extract(digit, digit, rtl.net(signs)) == 1
+        goal = z3.And(z3.If(negative, -magnitude, magnitude) == wanted, magnitude <= (3 << 2) ** 2)
+        yield rtl.claim(f"product {lane}", goal, nets=(path, signs))
+    rtl = Cut(design, design.mode(spec.element.name), (signs, *placed))
+    total, magnitudes = signed(rtl.net(_QUADRANTS[i])), [unsigned(rtl.net(path)) for path in placed]
+    given = [value <= (3 << 2) ** 2 for value in magnitudes]
+    yield rtl.claim(f"range of quadrant {i}", _in_quadrant_range(spec, i, total), *given, nets=(_QUADRANTS[i],))
+    for pattern in range(1 << 4):  # a solver is fast where the signs are known
+        first, second, third, fourth = (
+            -value if pattern >> digit & 1 else value for digit, value in enumerate(magnitudes)
+        )
+        goal = total == (first + second) + (third + fourth)
+        chosen = rtl.net(signs) == pattern
+        yield rtl.claim(f"sum of quadrant {i}, signs {pattern:04b}", goal, chosen, *given, nets=(_QUADRANTS[i],))
 
 
 def largest_exponent(design: MacDesign, spec: MacSpec) -> Iterator[Claim]:
@@ -148,7 +177,7 @@ def product_sum(design: MacDesign, spec: MacSpec) -> Iterator[Claim]:
         given += [(part << guard) == signed(rtl.net(path)) for part, path in zip(parts, _LANES, strict=True)]
     else:
         integer = kind(spec.element) is Kind.INTEGER
-        parts = [q << (_integer_shift(m, i) if integer else _pair_shift(m)) for i, q in enumerate(quadrants)]
+        parts = [q << (_integer_shift(m, i) if integer else _pair_shift(spec)) for i, q in enumerate(quadrants)]
         given = [_in_quadrant_range(spec, i, q) for i, q in enumerate(quadrants)]
         given += [rtl.net(path) == 0 for path in (*_EXPONENTS, _LARGEST)]
     s = signed(rtl.net(_SUM))
@@ -247,7 +276,7 @@ def result(design: MacDesign) -> Iterator[Claim]:
 
 def _any_spec(design: MacDesign) -> MacSpec:
     """Past the product sum the rule depends on M alone."""
-    return MacSpec(design.elements[0], design.mantissa_bits)
+    return MacSpec(design.elements[0], design.mantissa_bits, design.four_bit_products)
 
 
 def _in_exponent_range(e_in: z3.BitVecRef) -> z3.BoolRef:
@@ -260,7 +289,9 @@ def _within(value: z3.BitVecRef, limit: int) -> z3.BoolRef:
 
 
 def _in_quadrant_range(spec: MacSpec, i: int, quadrant: z3.BitVecRef) -> z3.BoolRef:
-    return _within(quadrant, QUADRANT_LIMITS[kind(spec.element)][i])
+    if kind(spec.element) is Kind.PAIRS:
+        return _within(quadrant, spec.lanes // LANES * (3 << 2) ** 2)
+    return _within(quadrant, _QUADRANT_LIMITS[kind(spec.element)][i])
 
 
 def _in_field_range(spec: MacSpec, field: z3.BitVecRef) -> z3.BoolRef:
@@ -271,12 +302,12 @@ def _in_field_range(spec: MacSpec, field: z3.BitVecRef) -> z3.BoolRef:
 
 
 def _in_lane_range(design: MacDesign, lane: z3.BitVecRef) -> z3.BoolRef:
-    return _within(lane, QUADRANT_LIMITS[Kind.ALIGNED][0] << (design.mantissa_bits - QUADRANT_FRACTION))
+    return _within(lane, FULL_QUADRANT << (design.mantissa_bits - QUADRANT_FRACTION))
 
 
 def _in_sum_range(design: MacDesign, s: z3.BitVecRef) -> z3.BoolRef:
     """Four full lanes; what FP4 and INT8 reach is less."""
-    return _within(s, LANES * QUADRANT_LIMITS[Kind.ALIGNED][0] << (design.mantissa_bits - QUADRANT_FRACTION))
+    return _within(s, LANES * FULL_QUADRANT << (design.mantissa_bits - QUADRANT_FRACTION))
 
 
 def _in_aligned_range(design: MacDesign, t: z3.BitVecRef) -> z3.BoolRef:
@@ -287,9 +318,9 @@ def _quadrant_shift(spec: MacSpec) -> int:
     return QUADRANT_FRACTION - 2 * spec.element.mantissa_bits
 
 
-def _pair_shift(m: int) -> int:
-    """A quadrant's FP4 sum has two fraction bits; S has its last bit at 2**(anchor - M), the anchor 5."""
-    return m - 2 - 5
+def _pair_shift(spec: MacSpec) -> int:
+    """A quadrant's FP4 sum has two fraction bits; S has its last bit at 2**(anchor - M), the anchor 5, or 6 for 16."""
+    return spec.mantissa_bits - 2 - (5 if spec.lanes == 8 else 6)
 
 
 def _integer_shift(m: int, quadrant: int) -> int:

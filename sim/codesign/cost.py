@@ -28,13 +28,11 @@ def mac_design(design: Design) -> MacDesign:
         raise ValueError(f"tree {design.tree} has no RTL, hybrid has")
     if not design.block_format.scale.is_power_of_two:
         raise ValueError(f"format {design.format} has no RTL: the MAC's scales are powers of two")
-    if design.four_bit_products != 8:
-        raise ValueError(f"four_bit_products {design.four_bit_products} has no RTL, 8 has")
     if design.mac == "six-format":
-        mac = MacDesign(design.mantissa_bits)
+        mac = MacDesign(design.mantissa_bits, four_bit_products=design.four_bit_products)
         mac.mode(design.block_format.element.name)
         return mac
-    return MacDesign(design.mantissa_bits, (design.block_format.element,))
+    return MacDesign(design.mantissa_bits, (design.block_format.element,), design.four_bit_products)
 
 
 def cost(design: Design) -> Cost:

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from rtl import emit
-from rtl.compiled import CompiledRtl
+from rtl.compiled import ClockedRtl, CompiledRtl
 
 pytestmark = pytest.mark.usefixtures("compiled_rtl")
 
@@ -20,8 +20,22 @@ class Adder(Component):
         return m
 
 
+class Delays(Component):
+    """Ports of both widths, as plain ports and as an array; a count of the cycles since reset."""
+
+    word: In(40).array(2)
+    later: Out(40).array(2)
+    count: Out(8)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += [self.later[i].eq(self.word[i]) for i in range(2)]
+        m.d.sync += self.count.eq(self.count + 1)
+        return m
+
+
 class Wide(Component):
-    a: In(33)
+    a: In(65)
     y: Out(1)
 
     def elaborate(self, platform):
@@ -36,6 +50,20 @@ def test_equals_numpy() -> None:
     left, right = rng.integers(0, 1 << 16, 1000, dtype=np.uint32), rng.integers(0, 256, 1000, dtype=np.uint32)
     expected = (left.astype(np.int64) + right.astype(np.uint8).view(np.int8)) & 0x3FFFF
     np.testing.assert_array_equal(add(left_term=left, right=right)["total"], expected)
+
+
+def test_a_clocked_component_runs_cycle_by_cycle() -> None:
+    delays = ClockedRtl(Delays(), "delays")
+    words = np.random.default_rng(1).integers(0, 1 << 40, (2, 300), dtype=np.uint64)
+    reset = np.zeros(300, np.uint32)
+    reset[100] = 1
+    for _ in range(2):  # each call starts anew
+        got = delays(word__0=words[0], word__1=words[1], rst=reset)
+        for i in range(2):
+            assert got[f"later__{i}"].dtype == np.uint64
+            np.testing.assert_array_equal(got[f"later__{i}"][1:], np.where(reset[:-1], 0, words[i][:-1]))
+        cycles = np.arange(300)
+        np.testing.assert_array_equal(got["count"], np.where(cycles > 100, cycles - 101, cycles) & 0xFF)
 
 
 def test_second_build_comes_from_the_cache() -> None:
@@ -53,6 +81,6 @@ def test_wrong_inputs_are_named() -> None:
 
 def test_wide_ports_are_refused() -> None:
     wide = Wide()
-    with pytest.raises(ValueError, match=r"wide\.a: 33 is wider than the 32 bits"):
+    with pytest.raises(ValueError, match=r"wide\.a: 65 bits, an array element has 64"):
         CompiledRtl(wide, "wide")
-    assert "input [32:0] a" in emit.verilog(wide, "wide")
+    assert "input [64:0] a" in emit.verilog(wide, "wide")

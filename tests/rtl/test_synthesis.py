@@ -2,8 +2,8 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 
-from rtl.mac import Mac, MacDesign
-from rtl.synthesis import area, area_of_blocks
+from rtl.mac import Mac, MacDesign, PipelinedMac, pipeline
+from rtl.synthesis import area, area_of_blocks, longest_path
 
 
 class Nand(Component):
@@ -35,5 +35,11 @@ def test_the_correct_mac_is_smaller_than_the_published_one(m: int, published: in
 def test_blocks_add_up() -> None:
     blocks = area_of_blocks(Mac(MacDesign()), "mac")
     parts = [size.nand2 for path, size in blocks.items() if path.count(".") == 2]
-    assert len(parts) == 10
+    assert len(parts) == 11
     assert sum(parts) < blocks["mac.step"].nand2 <= blocks["mac"].nand2
+
+
+def test_registers_shorten_the_longest_path() -> None:
+    assert longest_path(Nand(), "nand8") == 1
+    plain, cut = (longest_path(PipelinedMac(MacDesign(), pipeline(registers)), "mac") for registers in (0, 4))
+    assert 0 < cut < plain

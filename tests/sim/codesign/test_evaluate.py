@@ -88,7 +88,6 @@ def test_area_is_that_of_the_designs_own_mac(operands) -> None:
     ("changes", "note"),
     [
         ({}, "tree long-integer has no RTL"),
-        ({"tree": "hybrid", "four_bit_products": 16}, "four_bit_products 16 has no RTL"),
         ({"tree": "hybrid", "format": "MXINT6"}, "INT6 does not fit the multiplier grid"),
         ({"tree": "hybrid", "format": "NVFP4", "block_size": 16}, "the MAC's scales are powers of two"),
     ],
