@@ -18,6 +18,8 @@ from hw.gpu_spec import GpuSpec, load_gpu
 if TYPE_CHECKING:
     from gpu_model.accelsim.write import AccelSimWriter
 
+FIDELITIES = ("full", "sampled")
+
 # Triton keeps compiled kernels, and their launchers, by device number: each virtual GPU has its own.
 _numbers = itertools.count()
 
@@ -63,6 +65,7 @@ class VirtualGPU:
     Args:
         gpu: name of a GPU in `hw/gpus`, a path to a TOML file, or a `GpuSpec`.
         timing: run the cycle-level core model on each launch.
+        fidelity: `full`, or `sampled` to time a part of long launches (`gpu_model.sampling`); results are always whole.
         dots: keep the operands of the first this many tensor instructions of each launch.
         check: look for races in shared memory, uninitialised reads and missing convergence.
         events: keep the first this many issue events of each SM in a launch's timing.
@@ -86,6 +89,7 @@ class VirtualGPU:
         gpu: str | Path | GpuSpec = "rtx_a6000",
         *,
         timing: bool = False,
+        fidelity: str = "full",
         dots: int = 0,
         check: bool = False,
         events: int = 0,
@@ -101,10 +105,13 @@ class VirtualGPU:
     ):
         if not (cuda or host_tensors):
             raise ValueError("host_tensors=False needs cuda=True: without CUDA's names every tensor is a CPU tensor")
+        if fidelity not in FIDELITIES:
+            raise ValueError(f"fidelity is {fidelity!r}, legal: {', '.join(FIDELITIES)}")
         if traces is not None and not timing:
             raise ValueError("traces are written as they are timed: give timing=True too")
         self.spec = gpu if isinstance(gpu, GpuSpec) else load_gpu(gpu, overrides or {})
         self.timing, self.dots, self.check, self.events = timing, dots, check, events
+        self.fidelity = fidelity
         self.dirty_l2, self.on_launch = dirty_l2, on_launch
         self.recorder, self.traces, self.kept, self.max_instructions = recorder, traces, kept, max_instructions
         self.cuda, self.host_tensors = cuda, host_tensors
@@ -173,14 +180,14 @@ class VirtualGPU:
         )
         timing = None
         if self.timing:
-            from gpu_model.timing import time_launch
+            from gpu_model.sampling import TIMERS
 
             # Caches are indexed by offsets in named tensors, not by host addresses, which differ from run to run.
             regions = [(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)]
             traces = execute_traced(machine)
             if self.traces is not None:
                 traces = self.traces.recording(launch, regions, traces)
-            timing = time_launch(
+            timing = TIMERS[self.fidelity](
                 launch.program,
                 traces,
                 self.spec,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,9 @@ from gpu_model.program import Program
 from gpu_model.trace import BlockTrace
 from hw.gpu_spec import GpuSpec
 
+if TYPE_CHECKING:
+    from gpu_model.sampling import Sampling
+
 WARP_RECORDS = 1 << 20  # at most so many warps are kept for the timeline
 _MESSAGES = 1 << 15  # L1 to L2 requests of one SM in one quantum, at most
 _QUANTA = 1 << 13  # between two calls of `progress`
@@ -77,6 +81,7 @@ class Timing:
         warps: `WARP_RECORD` array for timelines, at most `WARP_RECORDS`.
         events: `LOG` array of issues (cycle, cycle in Control, SM, sub-core, warp as index into `warps`, row);
             the first `events` of each SM, empty unless asked for.
+        sampling: what of the launch was simulated, if not all of it was asked for.
     """
 
     kernel: str
@@ -94,6 +99,7 @@ class Timing:
     stalled: np.ndarray
     warps: np.ndarray
     events: np.ndarray
+    sampling: "Sampling | None" = None
 
     @property
     def ipc(self) -> float:

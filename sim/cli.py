@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,13 @@ from sim.errors import SimError, is_user_error
 from sim.rtl_commands import rtl_app
 
 USER_ERROR = 2  # exit status when the user can mend it; a failed check exits 1
+
+
+class Fidelity(StrEnum):
+    """How much of a launch is timed."""
+
+    FULL = "full"
+    SAMPLED = "sampled"
 
 
 class _FriendlyGroup(TyperGroup):
@@ -37,6 +45,9 @@ GpuOption = Annotated[str, typer.Option("--gpu", help="A name from `warptree gpu
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the GPU; `warptree gpus NAME` lists them."),
+]
+FidelityOption = Annotated[
+    Fidelity, typer.Option(help="sampled: time a part of long launches and print the estimated error.")
 ]
 ReportOption = Annotated[Path, typer.Option("--report", help="Folder for the report, tables and timeline.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
@@ -85,6 +96,7 @@ def run(
         bool,
         typer.Option("--check", help="Find races, uninitialised reads, missing convergence; exit 1 if there are any."),
     ] = False,
+    fidelity: FidelityOption = Fidelity.FULL,
     accelsim: Annotated[Path | None, typer.Option(help="Write traces for Accel-Sim into this new folder.")] = None,
     json_line: JsonOption = False,
 ) -> None:
@@ -96,7 +108,7 @@ def run(
     save = SaveLaunches(save_launches, kernel, limit) if save_launches else None
     summary = run_and_report(
         script, context.args, gpu, report, Console(), settings=settings or [], save=save, check=check,
-        accelsim=accelsim,
+        accelsim=accelsim, fidelity=fidelity,
     )  # fmt: skip
     if json_line:
         typer.echo(json.dumps(summary))
@@ -108,12 +120,13 @@ def time(
     traces: Annotated[Path, typer.Argument(help="Folder with Accel-Sim traces and their kernelslist.g.")],
     gpu: GpuOption = "rtx_a6000",
     settings: SetOption = None,
+    fidelity: FidelityOption = Fidelity.FULL,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Time Accel-Sim's text traces on a virtual GPU."""
     from sim.time_traces import time_folder
 
-    for line in time_folder(traces, gpu, settings or []):
+    for line in time_folder(traces, gpu, settings or [], fidelity):
         typer.echo(json.dumps(line.as_dict()) if json_lines else str(line))
 
 

@@ -79,12 +79,14 @@ def record(
     check: bool = False,
     recorder: LaunchRecorder | None = None,
     traces: AccelSimWriter | None = None,
+    fidelity: str = "full",
     operands: int = HMMA_PER_RUN,
 ) -> tuple[Result, Recording]:
     """Call `work` with `gpu` as Triton's device; every launch in it is executed and timed.
 
     With `cuda`, torch's CUDA names mean that GPU too; with `check`, each launch is checked (`gpu_model.check`); with a
-    recorder, launches are saved to files; `traces` writes them for Accel-Sim. `operands`: of how many tensor-core
+    recorder, launches are saved to files; `traces` writes them for Accel-Sim. `fidelity` is
+    that of `VirtualGPU`. `operands`: of how many tensor-core
     instructions they are kept.
 
     Raises:
@@ -98,7 +100,7 @@ def record(
 
     with VirtualGPU(
         gpu, timing=True, dots=operands, check=check, events=ISSUES_PER_SM, on_launch=keep, cuda=cuda,
-        recorder=recorder, traces=traces,
+        recorder=recorder, traces=traces, fidelity=fidelity,
     ):  # fmt: skip
         result = work()
     return result, recording

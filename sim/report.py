@@ -103,6 +103,9 @@ def _launches(run: RunResult) -> str:
         ))  # fmt: skip
     more = len(run.launches) - len(rows)
     note = f'<p class="soft">{more} shorter launches are in launches.parquet.</p>' if more else ""
+    for index, launch in longest(run.launches):
+        if launch.timing.sampling is not None:
+            note += f'<p class="soft">Launch {index}: {launch.timing.sampling}.</p>'
     return f"<h2>What it cost</h2>{table(columns, rows)}{note}"
 
 

@@ -27,13 +27,14 @@ from sim.script import run_script
 def run_and_report(
     script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console,
     *, settings: Sequence[str] = (), save: SaveLaunches | None = None, check: bool = False,
-    accelsim: Path | None = None,
+    accelsim: Path | None = None, fidelity: str = "full",
 ) -> dict[str, Any]:  # fmt: skip
     """Run `script`, write its report, and return a summary with the script's exit status as `status`.
 
     `settings` are fields of the GPU to change, each `FIELD=VALUE`. With `save`, launches are saved to files with
     their outputs; with `accelsim`, their traces go to that folder in Accel-Sim's format. With `check`, launches are
-    checked (`gpu_model.check`); what is found is shown, and listed in the summary as `findings`.
+    checked (`gpu_model.check`); what is found is shown, and listed in the summary as `findings`. `fidelity` is that of
+    `VirtualGPU`.
 
     Raises:
         ScriptError: no such script, or one that launched nothing.
@@ -46,8 +47,9 @@ def run_and_report(
     traces = AccelSimWriter(accelsim) if accelsim else None
     with console.stage("run", live=False) as stage:
         status, recording = record(
-            lambda: run_script(script, arguments), gpu, stage, cuda=True, check=check, recorder=recorder, traces=traces
-        )
+            lambda: run_script(script, arguments), gpu, stage, cuda=True, check=check, recorder=recorder, traces=traces,
+            fidelity=fidelity,
+        )  # fmt: skip
         stage.done(f"{plural(len(recording.launches), 'launch')}, {recording.instructions:,} warp-instructions")
     if save and recorder:
         tell_saved(console, recorder, save.folder)
@@ -55,7 +57,8 @@ def run_and_report(
         console.fact("traces", f"{plural(len(traces.files), 'kernel')} in {accelsim}; `warptree time` reads them")
     if not recording.launches:
         raise ScriptError(f"{script} ended with status {status} without launching a Triton kernel: nothing to report")
-    dots, options = tuple(recording.dots), [*options_of(settings), *(["--check"] if check else [])]
+    dots, options = tuple(recording.dots), options_of(settings)
+    options += (["--check"] if check else []) + ([f"--fidelity={fidelity}"] if fidelity != "full" else [])
     findings = tuple(recording.found.values())
     run = RunResult(
         title=script.name,
@@ -75,6 +78,9 @@ def run_and_report(
         console.fact("checks", plural(len(findings), "finding"))
         if findings:
             console.show(findings_table(findings))
+    for index, launch in longest(run.launches):
+        if launch.timing.sampling is not None:
+            console.fact(f"launch {index}", f"{launch.timing.kernel}: {launch.timing.sampling}")
     console.fact("time", f"{run.cycles:,} cycles on {gpu.product}, IPC {run.ipc:.2f}")
     return {
         "status": status,

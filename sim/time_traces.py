@@ -1,12 +1,13 @@
 """Accel-Sim traces on a virtual GPU: one line a kernel."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gpu_model.accelsim.replay import TimedTrace, time_traces
 from gpu_model.core.stalls import StallReason
+from gpu_model.sampling import TIMERS
 from hw.gpu_settings import parse_settings
 from hw.gpu_spec import load_gpu
 
@@ -22,6 +23,7 @@ class TraceLine:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         timing = self.timed.timing
+        sampling = asdict(timing.sampling) if timing.sampling else None
         return {
             "file": self.timed.path.name,
             "kernel": timing.kernel,
@@ -32,6 +34,7 @@ class TraceLine:
             "warp_instructions": timing.warp_instructions,
             "ipc": timing.ipc,
             "traffic_bytes": timing.traffic_bytes,
+            "sampling": sampling,
         }
 
     def __str__(self) -> str:
@@ -44,14 +47,15 @@ class TraceLine:
             f"{self.timed.path.name}: {timing.kernel} on {timing.gpu}, {timing.cycles:,} cycles "
             f"({timing.microseconds:.2f} us), {timing.warp_instructions:,} warp-instructions, IPC {timing.ipc:.2f}; "
             f"dependences by {self.timed.dependences}; warps wait for {waits}"
+            + (f"; {timing.sampling}" if timing.sampling else "")
         )
 
 
-def time_folder(folder: Path, gpu_name: str, settings: Sequence[str]) -> Iterator[TraceLine]:
-    """Time the traces of a folder on a GPU with its settings.
+def time_folder(folder: Path, gpu_name: str, settings: Sequence[str], fidelity: str = "full") -> Iterator[TraceLine]:
+    """Time the traces of a folder on a GPU with its settings; `fidelity` is that of `VirtualGPU`.
 
     Raises:
         GpuSpecError, GpuError: what a user can mend; see the message.
     """
-    for timed in time_traces(folder, load_gpu(gpu_name, parse_settings(settings))):
+    for timed in time_traces(folder, load_gpu(gpu_name, parse_settings(settings)), time=TIMERS[fidelity]):
         yield TraceLine(timed)
