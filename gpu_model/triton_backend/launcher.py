@@ -136,6 +136,7 @@ class LaunchBuilder:
         pointees = pointed_to(tensors, addresses, segments)
         self.tensors = tensors + pointees
         segments += [self._place(tensor, name) for name, tensor in pointees]
+        arguments_given = len(named)
         buffers = [self._scratch(kind, grid) for kind in ("global", "profile")]
         self.scratch.clear()
         for kind, buffer in zip(("global", "profile"), buffers, strict=True):
@@ -147,7 +148,8 @@ class LaunchBuilder:
         own = np.frombuffer(program.global_data, np.uint8).copy()
         address = own.ctypes.data if len(own) else 0
         segments.append(Segment("the kernel's own data", address, len(own)))
-        parameters, described = pack_parameters(cubin, named)
+        # PTX that replaced Triton's (ir_override) may do without scratch memory: CUDA reads what the kernel declares.
+        parameters, described = pack_parameters(cubin, named[: max(arguments_given, len(cubin.parameters))])
         visible = np.frombuffer(parameters, np.uint8).copy()
         segments.append(Segment("the kernel's parameters", visible.ctypes.data, len(visible)))
         return Launch(

@@ -1,6 +1,7 @@
 """`triton.autotune` and `do_bench` on virtual GPUs."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -172,3 +173,19 @@ def test_do_bench_of_no_kernel_is_not_a_number():
 def test_do_bench_needs_simulated_time():
     with VirtualGPU("rtx_a6000"), pytest.raises(LaunchError, match="timing=True"):
         triton.testing.do_bench(lambda: None)
+
+
+def test_ptx_in_place_of_tritons_may_declare_no_scratch_memory(tmp_path):
+    """CUDA reads as many arguments as a kernel declares; Triton always passes two scratch pointers at the end."""
+    x, out = torch.arange(N, dtype=torch.float32), torch.empty(N)
+    path = tmp_path / "doubled.ptx"
+    with VirtualGPU():
+        ptx = triton.jit(_square)[(1,)](x, out, N, BLOCK=N).asm["ptx"]
+        head, parameters, body = re.fullmatch(r"(.*?\.entry.*?\()(.*?)(\).*)", ptx, re.S).groups()
+        kept = parameters.split(",")[:-2]
+        assert len(kept) == 3
+        path.write_text(head + ",".join(kept) + re.sub(r"mul(\.rn)?\.f32", "add.rn.f32", body))
+        triton.autotune([triton.Config({"BLOCK": N}, ir_override=str(path))], key=[])(triton.jit(_square))[(1,)](
+            x, out, N
+        )
+    assert torch.equal(out, x + x)

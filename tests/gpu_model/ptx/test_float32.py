@@ -271,11 +271,12 @@ def _inverse_root(x: float) -> float:
     return math.copysign(math.inf, x) if x == 0 else 1 / math.sqrt(x) if x > 0 else math.nan
 
 
-def absolute(function, bound: float, ftz: bool):
-    """A rule for an approximate function with an absolute error bound."""
+def absolute(function, bound, ftz: bool):
+    """A rule for an approximate function whose absolute error is at most bound(x)."""
 
     def rule(bits: int):
-        return Near(function(float_value(ieee.flush(bits, F32) if ftz else bits, "f32")), bound)
+        x = float_value(ieee.flush(bits, F32) if ftz else bits, "f32")
+        return Near(function(x), bound(x))
 
     return rule
 
@@ -284,12 +285,20 @@ def _logarithm(x: float) -> float:
     return -math.inf if x == 0 else math.log2(x) if x > 0 else math.nan
 
 
+def _logarithm_bound(x: float) -> float:
+    return 2**-22 * (1 if not 0 < x < math.inf or 0.5 < x < 2 else abs(math.log2(x)))
+
+
 def _trigonometric(function):
     return lambda x: math.nan if math.isinf(x) else function(x)
 
 
-# Error bounds of the PTX ISA: rcp 1 ulp, sqrt relative 2^-23, rsqrt 2^-22.9, ex2 2^-22, tanh 2^-11,
-# lg2 absolute 2^-22.6, sin and cos absolute 2^-20.5 within [-pi, pi].
+def _trigonometric_bound(x: float) -> float:
+    return 2**-20.5 if abs(x) <= 2 * math.pi else 2**-14.7
+
+
+# Error bounds of PTX ISA 9.1: rcp 1 ulp, sqrt relative 2^-23, rsqrt 2^-22.9, ex2 2 ulp, tanh 2^-11; lg2 absolute 2^-22
+# in (0.5, 2) and relative 2^-22 elsewhere; sin and cos absolute 2^-20.5 in [-2 pi, 2 pi], 2^-14.7 in [-100 pi, 100 pi].
 def approximate_ops() -> list[Op]:
     ops = []
     for ftz in (False, True):
@@ -312,20 +321,21 @@ def test_approximations_with_a_relative_bound(arch):
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_approximations_with_an_absolute_bound(arch):
-    angles = np.linspace(-math.pi, math.pi, 90).astype(np.float32).view(np.uint32).tolist()
+    angles = np.linspace(-2 * math.pi, 2 * math.pi, 90), np.linspace(-100 * math.pi, 100 * math.pi, 90)
+    angles = np.concatenate(angles).astype(np.float32).view(np.uint32).tolist()
     specials = [0, 1 << 31, 0x7F800000, 0xFF800000, 0x7FC00000, 1, 0x80000001]
     circular = [
-        Op(f"{name}.approx{'.ftz' * ftz}.f32", "f32", ("f32",), absolute(_trigonometric(f), 2**-20.5, ftz))
+        Op(f"{name}.approx{'.ftz' * ftz}.f32", "f32", ("f32",), absolute(_trigonometric(f), _trigonometric_bound, ftz))
         for name, f in (("sin", math.sin), ("cos", math.cos))
         for ftz in (False, True)
     ]
     check(circular, spread(angles + specials), arch)
-    # Near 1 the error bound of lg2 is absolute; elsewhere the result's own rounding adds to it.
     logarithm = [
-        Op(f"lg2.approx{'.ftz' * ftz}.f32", "f32", ("f32",), absolute(_logarithm, 2**-22.6 + 2**-17 * 2**-1, ftz))
+        Op(f"lg2.approx{'.ftz' * ftz}.f32", "f32", ("f32",), absolute(_logarithm, _logarithm_bound, ftz))
         for ftz in (False, True)
     ]
-    check(logarithm, spread(EDGES + RANDOM), arch)
+    around_one = np.linspace(0.5, 2, 90).astype(np.float32).view(np.uint32).tolist()
+    check(logarithm, spread(EDGES + RANDOM + around_one), arch)
 
 
 @pytest.mark.parametrize("arch", ARCHES)
