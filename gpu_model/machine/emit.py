@@ -21,7 +21,7 @@ FLOAT_SIGN = 0x80000000
 HALF_SIGNS = 0x80008000
 NARROW = {"U8": "<B", "S8": "<b", "U16": "<H", "S16": "<h"}  # widths of a constant load below a word
 _ZERO_WORDS = 8  # the widest operand, 256 bits
-_PREDICATES = (Operand.PREDICATE, Operand.UNIFORM_PREDICATE)
+PREDICATES = (Operand.PREDICATE, Operand.UNIFORM_PREDICATE)
 
 
 @dataclass
@@ -182,7 +182,7 @@ class Emit:
 
     def next_is_predicate(self) -> bool:
         """Whether the next operand is a predicate."""
-        return bool(self.operands) and self.operands[0]["kind"] in _PREDICATES
+        return bool(self.operands) and self.operands[0]["kind"] in PREDICATES
 
     def predicate_destination(self, column: Column) -> None:
         """Take the next operand as a destination predicate."""
@@ -201,7 +201,7 @@ class Emit:
         self.out[column], self.out[column + 1] = 4 * TRUE_PREDICATE, ALL
 
     def _predicate(self, operand: np.void) -> int:
-        if operand["kind"] not in _PREDICATES:
+        if operand["kind"] not in PREDICATES:
             raise self.fail(f"expected a predicate, got {Operand(int(operand['kind'])).name.lower()}")
         return 4 * (int(operand["index"]) + (8 if operand["kind"] == Operand.UNIFORM_PREDICATE else 0))
 

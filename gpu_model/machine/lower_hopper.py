@@ -4,7 +4,7 @@ import numpy as np
 
 from gpu_model.machine import bytes as narrow_floats
 from gpu_model.machine import half
-from gpu_model.machine.emit import Emit, fixed_constant
+from gpu_model.machine.emit import PREDICATES, Emit, fixed_constant
 from gpu_model.machine.lower_float import LOWERINGS as FLOAT
 from gpu_model.machine.lower_float import ROUNDINGS
 from gpu_model.machine.lower_integer import BOOLEANS, COMPARISONS, isetp, mov
@@ -128,7 +128,7 @@ def imnmx(e: Emit) -> None:
         if e.take()["index"] != TRUE_PREDICATE:
             raise e.fail("a predicate of a 64-bit minimum")
     last = e.operands.pop()
-    if last["kind"] != Operand.PREDICATE or last["index"] != TRUE_PREDICATE or not last["negate"]:
+    if last["kind"] not in PREDICATES or last["index"] != TRUE_PREDICATE or not last["negate"]:
         raise e.fail("a continued minimum")
     return minmax(e)
 
@@ -176,7 +176,7 @@ def broadcast(e: Emit) -> None:
     e.out[C.M0] = either
 
 
-_HALVES = {"": 0, "H0_H0": 0, "H1_H1": 1}
+_HALVES = {"": 0, "H0": 0, "H0_H0": 0, "H1": 1, "H1_H1": 1}
 
 
 def mixed(e: Emit) -> None:

@@ -134,6 +134,23 @@ def test_64_bit_integers(gpu, dtype):
     assert out.numpy().tolist() == np.concatenate(want).tolist()
 
 
+@triton.jit
+def _wide_scalars(out_ptr, x, y):
+    at = tl.arange(0, 2)
+    tl.store(out_ptr + at, tl.minimum(x, y) + at)
+    tl.store(out_ptr + 2 + at, tl.maximum(x, y) + at)
+    tl.store(out_ptr + 4 + at, tl.minimum(x, 2**33) + at)
+
+
+@pytest.mark.parametrize(("x", "y"), [(2**40, -(2**41)), (-(2**40), 2**62), (2**33, 2**33 + 1)])
+def test_64_bit_scalars_on_the_uniform_datapath(gpu, x, y):
+    out = torch.empty(6, dtype=torch.int64)
+    compiled = _wide_scalars[(1,)](out, x, y)
+    assert "min.s64" in compiled.asm["ptx"]
+    low, high, capped = min(x, y), max(x, y), min(x, 2**33)
+    assert out.tolist() == [low, low + 1, high, high + 1, capped, capped + 1]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_narrow_encoding_rounds_to_nearest_even_and_saturates(name):
     """Every value, every midpoint of neighbours, and what lies past the largest."""

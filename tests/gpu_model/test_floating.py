@@ -256,3 +256,11 @@ def test_doubles(seed):
             expected = np.where(np.isnan(want), np.uint64((1 << 63) - 1), want.view(np.uint64))
             assert value.tolist() == expected.tolist()
         assert got[4].tolist() == (x < y).astype(int).tolist()
+
+
+@pytest.mark.parametrize(("select", "half"), [("", 0), (".H0_H0", 0), (".H1", 1), (".H1_H1", 1)])
+def test_a_half_of_either_place_adds_to_a_float_in_one_rounding(select, half):
+    rng = np.random.default_rng(21)
+    pairs, floats = rng.normal(size=(32, 2)).astype(np.float16), rng.normal(size=32).astype(np.float32)
+    (got,) = run(f"FHADD R40, R10{select}, -R11", pairs, floats)
+    assert got.view(np.float32).tolist() == (pairs[:, half].astype(np.float32) - floats).tolist()
