@@ -1,4 +1,4 @@
-"""The commands of design-space studies: codesign, sweep, pareto, report, export, and reproduce."""
+"""The commands of design-space studies: codesign, sweep, pareto, report, export, language, and reproduce."""
 
 import json
 from pathlib import Path
@@ -21,6 +21,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(pareto)
     app.command()(report)
     app.command()(export)
+    app.command()(language)
     app.command()(reproduce)
 
 
@@ -101,6 +102,39 @@ def export(
     folder = out or Path("warptree-out") / f"{file.stem}-{point}"
     if not write(known_study(file, store, Console()), point, folder, prove, typer.echo):
         raise typer.Exit(1)
+
+
+def language(
+    block_format: Annotated[
+        list[str] | None, typer.Option("--format", help="A block format; may be repeated. A few if absent.")
+    ] = None,
+    tree: Annotated[list[str] | None, typer.Option("--tree", help="How products are summed; may be repeated.")] = None,
+    mantissa_bits: Annotated[
+        list[int] | None, typer.Option("--mantissa-bits", help="M of the accumulator; may be repeated.")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train the model on each datapath too, a minute each.")
+    ] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of every training.")] = 400,
+    technology: Annotated[
+        str, typer.Option("--technology", help="CMOS node of the energies, or a TOML file.")
+    ] = "22nm",
+    report: Annotated[Path, typer.Option("--report", help="Output folder.")] = Path("warptree-out/language"),
+    json_line: JsonOption = False,
+) -> None:
+    """Train a small language model and show its loss against energy a token, datapath by datapath."""
+    from hw.technology import load_technology
+    from sim.console import Console
+    from sim.language import command
+    from sim.language.training import TrainingSpec
+
+    load_technology(technology)
+    designs = command.designs(block_format or command.FORMATS, tree or ("hybrid",), mantissa_bits or (16,), technology)
+    rows = command.run(designs, train=train, training=TrainingSpec(steps), console=Console())
+    command.tell(rows, Console(to_stdout=not json_line))
+    Console().fact("report", str(command.write(rows, report)))
+    if json_line:
+        typer.echo(json.dumps([row.as_dict() for row in rows]))
 
 
 def reproduce(

@@ -42,10 +42,10 @@ def energy_pj(design: Design, dots: tuple[Dots, ...], operands: str, shapes: Cou
         return None
     found = _activity(mac, design, dots, operands)
     parts = cycle_energy(found, load_technology(design.technology))
-    return sum(count * _product_fj(shape, parts, design, found.lanes) for shape, count in shapes.items()) / 1000
+    return sum(count * product_fj(shape, parts, design, found.lanes) for shape, count in shapes.items()) / 1000
 
 
-def _product_fj(shape: Shape, parts: CycleEnergy, design: Design, lanes: int) -> float:
+def product_fj(shape: Shape, parts: CycleEnergy, design: Design, lanes: int) -> float:
     """An m x n x k product: outputs stay, rows of the left come once a tile along n, rows of the right once along m."""
     m, n, k = shape
     cycles = ceil(k / lanes)
