@@ -24,7 +24,7 @@ class ResidentCluster:
         code: its micro-ops.
         consts: the launch's constant area.
         trace: record traces.
-        dots: tensor instructions of each block to keep the operands of.
+        dots: 16 x 8 tiles of tensor instructions of each block to keep the operands of.
         check: look for races, uninitialised reads and missing convergence (`gpu_model.check`).
     """
 

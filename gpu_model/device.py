@@ -66,7 +66,7 @@ class VirtualGPU:
         gpu: name of a GPU in `hw/gpus`, a path to a TOML file, or a `GpuSpec`.
         timing: run the cycle-level core model on each launch.
         fidelity: `full`, or `sampled` to time a part of long launches (`gpu_model.sampling`); results are always whole.
-        dots: keep the operands of the first this many tensor instructions of each launch.
+        dots: keep the operands of the first this many 16 x 8 tiles of tensor instructions of each launch.
         check: look for races in shared memory, uninitialised reads and missing convergence.
         events: keep the first this many issue events of each SM in a launch's timing.
         dirty_l2: share of L2 that must be written back before a launch can use it; see `gpu_model.timing.time_launch`.

@@ -20,6 +20,7 @@ from gpu_model.check.watch import watched
 from gpu_model.cluster import ResidentCluster
 from gpu_model.errors import ExecutionError, LaunchError
 from gpu_model.launch import Launch, check_grid
+from gpu_model.machine.capture import RECORD_ROWS
 from gpu_model.machine.lower import constant_area, lower
 from gpu_model.trace import BlockTrace
 
@@ -35,7 +36,7 @@ class Dots:
     """Operands of the first tensor instructions of a launch, in block order.
 
     Attributes:
-        words: uint32[n, 14, 32]: rows of A (4), B (2), accumulator before (4) and after (4), by lane.
+        words: uint32[n, RECORD_ROWS, 32], a record a tile of 16 x 8 outputs (`gpu_model.machine.capture`).
         full: there may have been more than were kept.
     """
 
@@ -59,7 +60,7 @@ class Machine:
     Args:
         launch: what to run.
         trace: yield each block's trace.
-        dots: how many tensor instructions to keep the operands of.
+        dots: how many 16 x 8 tiles of tensor instructions to keep the operands of.
         check: look for races, uninitialised reads and missing convergence (`gpu_model.check`).
         threads: worker threads, default all cores.
         max_instructions: warp-instructions that the launch may take; None for no limit.
@@ -108,7 +109,7 @@ class Machine:
     @property
     def dots(self) -> Dots:
         """Tensor-core operands kept so far."""
-        words = np.concatenate([np.zeros((0, 14, 32), np.uint32), *self._dots])[: self._dots_limit]
+        words = np.concatenate([np.zeros((0, RECORD_ROWS, 32), np.uint32), *self._dots])[: self._dots_limit]
         return Dots(words, len(words) == self._dots_limit)
 
     @property

@@ -11,6 +11,7 @@ from gpu_model.errors import ExecutionError, MemoryFault
 from gpu_model.launch import HOST_FUNCTIONS, Launch, Segment, local_bytes
 from gpu_model.machine.barriers import CLUSTER_BARRIER, arrivals
 from gpu_model.machine.block import BLOCKED, CALLED, DONE, FAILED, PAUSED, WAITING, run_block, start_block
+from gpu_model.machine.capture import RECORD_ROWS, RECORD_WORDS
 from gpu_model.machine.context import (
     CLUSTER_RANK_SHIFT,
     CONSTANT_SPACE,
@@ -24,7 +25,7 @@ from gpu_model.machine.context import (
 from gpu_model.machine.families import function_table
 from gpu_model.machine.lower import Code
 from gpu_model.machine.splits import AT_BARRIER, AT_BLOCK_BARRIER, EXITED, READY, WARP_BYTES, Warp
-from gpu_model.machine.tensor import DOT_WORDS, SCRATCH_BYTES
+from gpu_model.machine.tensor import SCRATCH_BYTES
 from gpu_model.machine.tensor_rules import REFUSALS
 from gpu_model.trace import BlockTrace
 
@@ -86,7 +87,7 @@ class ResidentBlock:
         code: its micro-ops; for checks, with what they watch marked (`gpu_model.check.watch`).
         consts: the launch's constant area.
         trace: record a trace.
-        dots: tensor instructions to keep the operands of.
+        dots: 16 x 8 tiles of tensor instructions to keep the operands of.
         check: look for races, uninitialised reads and missing convergence (`gpu_model.check`).
     """
 
@@ -103,7 +104,7 @@ class ResidentBlock:
         self._ranges = launch.reachable
         self._addresses, self._host_addresses = np.zeros(64, np.int64), np.zeros(64, np.int64)
         self._undo = np.zeros((_UNDO_WORDS, 2), np.int64)
-        self._dots = np.zeros((dots, DOT_WORDS), np.uint32)
+        self._dots = np.zeros((dots, RECORD_WORDS), np.uint32)
         self._tensor = np.zeros(SCRATCH_BYTES, np.uint8)
         self._steps = function_table()
         if check:
@@ -229,9 +230,9 @@ class ResidentBlock:
         return self._trace.take(self._ctx, self.block, self.launch.warps) if self._trace else None
 
     def take_dots(self) -> np.ndarray:
-        """Operands of the block's tensor instructions, uint32[n, 14, 32]."""
+        """Operands of the block's tensor instructions, uint32[n, RECORD_ROWS, 32] (`gpu_model.machine.capture`)."""
         count = int(self._ctx[Context.DOT_COUNT])
-        return self._dots[:count].reshape(count, 14, 32).copy()
+        return self._dots[:count].reshape(count, RECORD_ROWS, 32).copy()
 
     def take_findings(self) -> list[Finding]:
         """What the checks found in the finished block; empty without them."""

@@ -86,7 +86,7 @@ def attend() -> tuple[float, float]:
 
 
 def evaluate_dots(dots: tuple[Dots, ...], console: Console) -> tuple[FormatAccuracy, ...]:
-    """The operands of the run's HMMAs in each MX format, summed bit for bit on the hybrid tree."""
+    """The operands of the run's tensor cores in each MX format, summed bit for bit on the hybrid tree."""
     with console.stage("dots") as stage:
         accuracy = tuple(evaluate_format(dots, block, DESIGN.mantissa_bits) for block in FORMATS)
         quality = ", ".join(f"{a.format} {a.qsnr_db:.1f} dB" for a in accuracy)

@@ -7,20 +7,34 @@ of A and of column g of B; the selector says which lanes and bytes of a quad (PT
 import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
+from gpu_model.machine.capture import (
+    AFTER,
+    BEFORE,
+    E8M0_SCALES,
+    SCALES_A,
+    SCALES_B,
+    UE4M3_SCALES,
+    keep_fragments,
+    keep_scales,
+    keep_sums,
+    new_record,
+)
 from gpu_model.machine.context import Context, get
-from gpu_model.machine.fragments import E2M1_DOUBLED, load_a, load_b, part
+from gpu_model.machine.fragments import E2M1_DOUBLED, KINDS, load_a, load_b, part
 from gpu_model.machine.integer import blend
 from gpu_model.machine.lanes import as_pointer, load_u32
 from gpu_model.machine.microop import M0, M1, M2, M3, TARGET, A, B, C, D, Op, field, source
 from gpu_model.machine.tensor import load_accumulator, scratch, store_accumulator
 from hw.block_scaled import GROUPS, add_scales, mma_block_scaled, scale_table
 from hw.tensor_core import COLUMNS, ROWS, mma_e8m13, mma_f16, mma_f32
+from mx_formats.element import E2M1
 
 # M1, from bit 24 on
 HALF, NARROW_SUM, SCALED, UNSIGNED_E4M3, FOUR_SCALES = (1 << bit for bit in range(24, 29))
 _POWERS, _POWER_EXPONENTS = scale_table(False)
 _UE4M3, _UE4M3_EXPONENTS = scale_table(True)
 _OMMA_DEPTH = 64
+_E2M1 = KINDS.index(E2M1)
 
 
 @njit
@@ -52,6 +66,22 @@ def _scale_lines(u, frame, consts, column, lines, exponents, depth):
 
 
 @njit
+def _capture(ctx, u, frame, consts, acc, kinds, bits, depth, scale_kind, scales):
+    """A record with operands, `scales` scales a line and the accumulator before; 0 where there is no room."""
+    record = new_record(ctx, kinds & 15, kinds >> 4, bits, depth, 0)
+    if record:
+        keep_fragments(record, source(u, A, frame, consts), source(u, B, frame, consts), depth, bits)
+        keep_sums(record, BEFORE, acc)
+        for column, lines, place in ((M2, ROWS, SCALES_A), (M3, COLUMNS, SCALES_B)):
+            for line in range(lines if scales else 0):
+                word = np.uint32(0)
+                for block in range(scales):
+                    word |= _scale_code(u, frame, consts, column, line, block) << np.uint32(8 * block)
+                keep_scales(record, place, scale_kind, scales, line, word)
+    return record
+
+
+@njit
 def _qmma(ctx, u, frame, consts, t):
     sig_a, exp_a, sig_b, exp_b, acc, top, total = scratch(get(ctx, Context.TENSOR))
     packed, flags = field(u, M0), field(u, M1)
@@ -63,6 +93,9 @@ def _qmma(ctx, u, frame, consts, t):
         _scale_lines(u, frame, consts, M2, ROWS, exp_a, depth)
         _scale_lines(u, frame, consts, M3, COLUMNS, exp_b, depth)
     load_accumulator(source(u, C, frame, consts), acc, flags & HALF)
+    record = np.int64(0)
+    if not flags & HALF:
+        record = _capture(ctx, u, frame, consts, acc, packed & 255, 8, depth, E8M0_SCALES, 1 if flags & SCALED else 0)
     for k in range(0, depth, step):
         if flags & HALF:
             mma_f16(sig_a, exp_a, sig_b, exp_b, acc, k, k + step, left, fraction, top, total)
@@ -71,6 +104,8 @@ def _qmma(ctx, u, frame, consts, t):
         else:
             mma_f32(sig_a, exp_a, sig_b, exp_b, acc, k, k + step, left, fraction, top, total)
     store_accumulator(t, acc, flags & HALF)
+    if record:
+        keep_sums(record, AFTER, acc)
 
 
 @njit
@@ -109,8 +144,14 @@ def _omma(ctx, u, frame, consts, t):
     _group_scales(u, frame, consts, M2, ROWS, a_sig, a_exp)
     _group_scales(u, frame, consts, M3, COLUMNS, b_sig, b_exp)
     load_accumulator(source(u, C, frame, consts), acc, 0)
+    flags = field(u, M1)
+    scale_kind = UE4M3_SCALES if flags & UNSIGNED_E4M3 else E8M0_SCALES
+    scales = GROUPS if flags & FOUR_SCALES else 2
+    record = _capture(ctx, u, frame, consts, acc, _E2M1 | _E2M1 << 4, 4, _OMMA_DEPTH, scale_kind, scales)
     mma_block_scaled(a, b, a_sig, a_exp, b_sig, b_exp, acc)
     store_accumulator(t, acc, 0)
+    if record:
+        keep_sums(record, AFTER, acc)
 
 
 @njit

@@ -7,14 +7,14 @@ accumulator, and column g of B.
 import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
-from gpu_model.machine.context import Context, get, put
+from gpu_model.machine.capture import AFTER, BEFORE, keep_fragments, keep_rows, new_record
+from gpu_model.machine.context import Context, get
 from gpu_model.machine.integer import blend
 from gpu_model.machine.lanes import as_f64, as_pointer, as_u64, fma_f64, load_u32, store_u32
 from gpu_model.machine.microop import M0, M1, M2, M3, A, B, C, D, Op, field, source
 from hw.tensor_core import COLUMNS, ROWS, mma_f16, mma_f32, split_bf16, split_f16, split_tf32
 
 F16, BF16, TF32 = 0, 1, 2
-DOT_WORDS = 32 * 14  # A (4 rows), B (2), accumulator before (4) and after (4) of one instruction
 
 
 @njit
@@ -173,20 +173,14 @@ def _dmma(t, a, b, c, depth, rows):
 
 
 @njit
-def _capture(ctx, a, b, c, t):
-    """Keep operands and accumulators of an instruction for accuracy studies, while there is room."""
-    count = get(ctx, Context.DOT_COUNT)
-    if count >= get(ctx, Context.DOT_CAPACITY):
-        return
-    page = get(ctx, Context.DOTS) + 4 * DOT_WORDS * count
-    for lane in range(32):
-        for register in range(4):
-            store_u32(page + 128 * register, lane, load_u32(a + 128 * register, lane))
-            store_u32(page + 128 * (6 + register), lane, load_u32(c + 128 * register, lane))
-            store_u32(page + 128 * (10 + register), lane, load_u32(t + 128 * register, lane))
-        for register in range(2):
-            store_u32(page + 128 * (4 + register), lane, load_u32(b + 128 * register, lane))
-    put(ctx, Context.DOT_COUNT, count + 1)
+def _capture(ctx, a, b, c, t, kind, depth):
+    """Keep operands and accumulators of an HMMA, while there is room."""
+    bits = 32 if kind == TF32 else 16
+    record = new_record(ctx, kind, kind, bits, depth, 0)
+    if record:
+        keep_fragments(record, a, b, depth, bits)
+        keep_rows(record, BEFORE, c, 4)
+        keep_rows(record, AFTER, t, 4)
 
 
 # Scratch matrices, one after the other: A and B as significands and exponents, accumulator, and the sum's own.
@@ -243,7 +237,7 @@ def tensor_step(op, ctx, u, frame, consts, t, mask):
             else:
                 mma_f32(a_sig, a_exp, b_sig, b_exp, acc, k, k + step, left, fraction, top, total)
         store_accumulator(t, acc, half)
-        if kind != TF32 and depth == 16 and not half:
-            _capture(ctx, a, b, c, t)
+        if not half:
+            _capture(ctx, a, b, c, t, kind, depth)
     for register in range(2 if half else 4):
         blend(frame + field(u, D) + 128 * register, t + 128 * register, mask)

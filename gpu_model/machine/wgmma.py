@@ -7,6 +7,17 @@ at any time before the wait that orders it, so that a correct program cannot tel
 import numpy as np
 from numba import carray, njit  # pyright: ignore[reportPrivateImportUsage]
 
+from gpu_model.machine.capture import (
+    A_ROWS,
+    AFTER,
+    B_ROWS,
+    BEFORE,
+    flip_signs,
+    keep_matrix,
+    keep_rows,
+    keep_sums,
+    new_record,
+)
 from gpu_model.machine.context import (
     CLUSTER_RANK_SHIFT,
     RANK,
@@ -102,6 +113,24 @@ def _steps(sig_a, exp_a, sig_b, exp_b, acc, flags, shape, top, total):
 
 
 @njit
+def _capture(ctx, u, frame, consts, descriptors, shape, tile, acc):
+    """A record of one tile with its operands and the accumulator before; 0 where there is no room, or for FP16 sums."""
+    flags, kinds, bits = field(u, M2), field(u, M1), field(u, M1) >> 8
+    record = np.int64(0) if flags & HALF else new_record(ctx, kinds & 15, (kinds >> 4) & 15, bits, shape[0], tile)
+    if record:
+        a, b, shared, first = descriptors
+        if flags & A_REGISTERS:
+            keep_rows(record, A_ROWS, source(u, A, frame, consts), 4)
+        else:
+            keep_matrix(record, A_ROWS, shared, a, first, ROWS, bits, flags & TRANSPOSE_A)
+        keep_matrix(record, B_ROWS, shared, b, COLUMNS * tile, COLUMNS, bits, flags & TRANSPOSE_B)
+        if bool(flags & NEGATE_A) != bool(flags & NEGATE_B):
+            flip_signs(record, bits)
+        keep_sums(record, BEFORE, acc)
+    return record
+
+
+@njit
 def _wgmma(ctx, u, frame, consts, t, row, mask):
     sig_a, exp_a, sig_b, exp_b, acc, top, total = scratch(get(ctx, Context.TENSOR))
     columns, flags, packed = field(u, M0), field(u, M2), field(u, M3)
@@ -121,7 +150,10 @@ def _wgmma(ctx, u, frame, consts, t, row, mask):
     for tile in range(columns // COLUMNS):
         load_matrix(shared, b, COLUMNS * tile, COLUMNS, depth, kind_b, bits, flags & TRANSPOSE_B, sig_b, exp_b)
         _accumulator(u, frame, consts, tile, flags, acc)
+        record = _capture(ctx, u, frame, consts, (a, b, shared, first), shape, tile, acc)
         _steps(sig_a, exp_a, sig_b, exp_b, acc, flags, shape, top, total)
+        if record:
+            keep_sums(record, AFTER, acc)
         _write(u, frame, t, tile, flags, acc, mask)
     return 1
 

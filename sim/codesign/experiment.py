@@ -37,7 +37,7 @@ class Workload(_Part):
     Attributes:
         script: a Triton script, unmodified; relative to the experiment file.
         arguments: its command line.
-        instructions: tensor-core instructions whose operands are kept, from the first.
+        instructions: 16 x 8 tiles of tensor-core instructions whose operands are kept, from the first.
     """
 
     script: Path

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -21,10 +22,10 @@ from sim.codesign.fingerprint import fingerprint
 from sim.console import Console, plural
 from sim.dots import Dots
 from sim.errors import ScriptError, SimError
-from sim.record import Recording, record
+from sim.record import MATRIX_OPCODES, Recording, record
 from sim.script import run_script
 
-RUN_ROOMS = ("gpu_model", "hw", "mx_formats")  # whose code a run depends on
+RUN_ROOMS = ("gpu_model", "hw", "mx_formats", "sim/dots.py", "sim/fragments.py", "sim/record.py")  # code a run needs
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Operands:
 
 def operands_of(recording: Recording) -> Operands:
     """What a recording with dot products holds."""
-    executed = [int(run.timing.issued[run.program.rows["opcode"] == "HMMA"].sum()) for run in recording.launches]
+    executed = [int(run.timing.issued[np.isin(run.program.rows["opcode"], MATRIX_OPCODES)].sum())
+                for run in recording.launches]  # fmt: skip
     facts = {
         "gpu_cycles": sum(run.timing.cycles for run in recording.launches),
         "gpu_microseconds": float(sum(run.timing.microseconds for run in recording.launches)),
@@ -106,10 +108,19 @@ def run_workload(workload: Workload, gpu: GpuSpec, console: Console) -> Operands
         raise ScriptError(f"{script} launched no Triton kernel: there are no operands to evaluate designs on")
     if not recording.dots:
         raise ScriptError(
-            f"{script} had no HMMA instruction with fp16 or bf16 operands on {gpu.product} (sm_{gpu.arch}); use a "
-            "script with tl.dot of such operands, and a GPU of sm_80, sm_86 or sm_89"
+            f"{script} had no tensor-core product whose operands can be kept on {gpu.product} (sm_{gpu.arch}): "
+            f"{_matrix_instructions(recording)}; use a script with tl.dot of floats, summed in float32 and not all zero"
         )
     return operands_of(recording)
+
+
+def _matrix_instructions(recording: Recording) -> str:
+    """What a run has of matrix instructions, in words."""
+    seen = Counter[str]()
+    for run in recording.launches:
+        for opcode in MATRIX_OPCODES:
+            seen[opcode] += int(run.timing.issued[run.program.rows["opcode"] == opcode].sum())
+    return "it ran " + (", ".join(f"{count:,} {opcode}" for opcode, count in seen.items() if count) or "none")
 
 
 def save(operands: Operands, path: Path) -> None:

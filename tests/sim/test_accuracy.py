@@ -11,6 +11,7 @@ from mx_formats.element import FP16
 from mx_formats.quantize import quantize
 from sim.accuracy import evaluate_format, measurable, tree_sums
 from sim.dots import Dots, tensor_core_sums
+from sim.fragments import Kind
 from sim.mac_run import mac_vectors
 
 AMPERE = TENSOR_CORES["ampere", FP16]
@@ -19,9 +20,8 @@ FORMATS = tuple(OCP_FORMATS.values())
 
 def make_dots(a: np.ndarray, b: np.ndarray) -> Dots:
     a, b = a.astype(np.float16), b.astype(np.float16)
-    return Dots(
-        a.astype(np.float32), b.astype(np.float32), tensor_core_sums(a.view(np.uint16), b.view(np.uint16), FP16, AMPERE)
-    )
+    sums = tensor_core_sums(Kind(FP16, FP16, 16), a.view(np.uint16), b.view(np.uint16), AMPERE)
+    return Dots(a.astype(np.float32), b.astype(np.float32), sums)
 
 
 def normal_dots(seed: int, tiles: int, length: int) -> Dots:

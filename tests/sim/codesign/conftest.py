@@ -17,6 +17,7 @@ from sim.codesign.store import Store
 from sim.codesign.sweep import Runs
 from sim.console import Console
 from sim.dots import Dots, tensor_core_sums
+from sim.fragments import Kind
 from sim.record import Recording
 
 EXPERIMENT = """
@@ -39,7 +40,9 @@ def product_tiles(m: int, n: int, k: int, seed: int = 0) -> Dots:
     rng = np.random.default_rng(seed)
     a, b = (rng.standard_normal(shape).astype(np.float16) for shape in ((m // 16, 16, k), (n // 8, 8, k)))
     left, right = np.repeat(a, n // 8, axis=0), np.tile(b, (m // 16, 1, 1))
-    sums = tensor_core_sums(left.view(np.uint16), right.view(np.uint16), FP16, TENSOR_CORES["ampere", FP16])
+    sums = tensor_core_sums(
+        Kind(FP16, FP16, 16), left.view(np.uint16), right.view(np.uint16), TENSOR_CORES["ampere", FP16]
+    )
     return Dots(left.astype(np.float32), right.astype(np.float32), sums)
 
 
