@@ -1,4 +1,4 @@
-"""The commands of design-space studies: codesign, sweep, pareto, report, export, language, and reproduce."""
+"""The commands of design-space studies: codesign, sweep, pareto, report, export, language, npu, and reproduce."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(report)
     app.command()(export)
     app.command()(language)
+    app.command()(npu)
     app.command()(reproduce)
 
 
@@ -135,6 +136,19 @@ def language(
     Console().fact("report", str(command.write(rows, report)))
     if json_line:
         typer.echo(json.dumps([row.as_dict() for row in rows]))
+
+
+def npu(
+    network: Annotated[str, typer.Argument(help="resnet18 or vit_base.")],
+    block_format: Annotated[str, typer.Option("--format", help="Block format of operands and outputs.")] = "MXINT8",
+    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 32,
+    train: Annotated[bool, typer.Option("--train", help="A step of training: backward products too.")] = False,
+    json_line: JsonOption = False,
+) -> None:
+    """Show a network's cycles on the published MX NPU, layer by layer: array, scratchpad, DMA."""
+    from sim.npu.command import report
+
+    report(network, block_format, batch, train=train, say=typer.echo if json_line else None)
 
 
 def reproduce(

@@ -12,6 +12,7 @@ NAMES = (
     "flash-traffic",
     "gpu-core",
     "int-or-float",
+    "npu-utilisation",
     "olive",
     "scalable-mac",
     "softmax-passes",

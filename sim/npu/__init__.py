@@ -1,0 +1,1 @@
+"""Networks on the NPU: their matrix products layer by layer, and what they take."""
