@@ -7,7 +7,7 @@ from sim.errors import SimError
 from sim.measure import Measurement
 
 # A benchmark is a module of `sim.benches` with `measure(budget_seconds) -> Iterator[Measurement]`.
-BENCHES = ("execute", "timing", "trees", "numbers", "rtl")
+BENCHES = ("execute", "timing", "trees", "numbers", "rtl", "area")
 BUDGET_SECONDS = 3.0  # repeats of one measurement
 QUICK_SECONDS = 0.5
 

@@ -22,7 +22,9 @@ class Cycle(NamedTuple):
     xb: np.ndarray
 
 
-def mac_vectors(dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: int, at_least: int) -> MacVectors:
+def mac_vectors(
+    dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: int, at_least: int, four_bit_products: int = 8
+) -> MacVectors:
     """MAC cycles of whole dot products spread evenly over `dots`, with the accumulator the model leaves after each.
 
     Args:
@@ -30,11 +32,12 @@ def mac_vectors(dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: int, 
         block: format both operands are cast to.
         mantissa_bits: M of the MAC.
         at_least: cycles wanted; dot products are whole, so a few more may come.
+        four_bit_products: of the MAC, a cycle.
 
     Raises:
         ValueError: the dots have fewer cycles than that.
     """
-    spec = MacSpec(block.element, mantissa_bits)
+    spec = MacSpec(block.element, mantissa_bits, four_bit_products)
     available = sum(group.count * group.length for group in dots) // spec.lanes
     if available < at_least:
         raise ValueError(f"{block.name}: the run's dots make {available} MAC cycles, {at_least} are wanted")

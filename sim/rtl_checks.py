@@ -12,8 +12,9 @@ from hw.technology import load_technology, technology_names
 from rtl import emit, liberty, tools
 from rtl.cosim import MacVectors, run_cocotb
 from rtl.equality import Difference, check_dots, check_product_pairs, check_single_cycles
-from rtl.mac import Mac, MacDesign, PipelinedMac
+from rtl.mac import Mac, MacDesign, PipelinedMac, Tree
 from rtl.mac import pipeline as pipeline_of
+from rtl.mac.pipeline import check_tree
 from rtl.stimulus import Cycles
 from rtl.synthesis import area, area_of_blocks, liberty_area, longest_path
 from sim.errors import SimError
@@ -23,6 +24,13 @@ Say = Callable[[str], None]
 COCOTB_CYCLES = 400  # of each format
 SINGLE_CYCLES = 200_000
 # NAND2 equivalents by the recipe of `rtl.synthesis`, of the RTL that KU Leuven published with arXiv 2511.06313.
+PUBLISHED_TREES = {
+    (Tree.HYBRID, 16): 8024,
+    (Tree.HYBRID, 23): 10231,
+    (Tree.FP32_ADDITION, 16): 6476,
+    (Tree.FP32_ADDITION, 23): 7677,
+    (Tree.LONG_INTEGER, 23): 13012,
+}
 PUBLISHED = (
     ("hybrid, M = 16, not correct", 8024, 25),
     ("hybrid, M = 23, not correct", 10231, 32),
@@ -32,7 +40,15 @@ PUBLISHED = (
 
 
 def mac(design: MacDesign, registers: int) -> Mac | PipelinedMac:
-    """The MAC with its accumulator, and with so many places of registers inside."""
+    """The MAC with its accumulator, and with so many places of registers inside.
+
+    Raises:
+        SimError: the tree has no such registers.
+    """
+    try:
+        check_tree(pipeline_of(registers), design.tree)
+    except ValueError as error:
+        raise SimError(f"--pipeline {registers}: {error}") from None
     return PipelinedMac(design, pipeline_of(registers)) if registers else Mac(design)
 
 
@@ -122,7 +138,8 @@ def synth(design: MacDesign, blocks: bool, libraries: Sequence[Path], say: Say, 
     made = mac(design, registers)
     mine = area(made, "mac")
     formats = "six formats, correct" if len(design.elements) == 6 else f"{', '.join(design.names)}, correct"
-    say(f"{f'warptree, M = {design.mantissa_bits}, {formats}':<62} {mine.nand2:>8,.0f} {mine.flip_flops:>8}")
+    title = f"warptree, {design.tree.value}, M = {design.mantissa_bits}, {formats}"
+    say(f"{title:<62} {mine.nand2:>8,.0f} {mine.flip_flops:>8}")
     for title, nand2, flip_flops in PUBLISHED:
         say(f"{f'published: {title}':<62} {nand2:>8,} {flip_flops:>8}   x {nand2 / mine.nand2:.2f}")
     say(f"longest path {longest_path(made, 'mac')} gates{'; ' + _timing(registers) if registers else ''}")

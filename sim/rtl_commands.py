@@ -18,6 +18,7 @@ ElementOption = Annotated[
 ]
 MantissaOption = Annotated[int, typer.Option("--mantissa-bits", help="M of the accumulator, 12 to 23.")]
 FourBitOption = Annotated[int, typer.Option("--four-bit-products", help="FP4 products a cycle, 8 or 16.")]
+TreeOption = Annotated[str, typer.Option(help="How products are summed: hybrid, fp32-addition or long-integer.")]
 PipelineOption = Annotated[
     int, typer.Option(min=0, max=5, help="Places of registers inside; from 4 on a step takes more than a cycle.")
 ]
@@ -40,6 +41,7 @@ def build(
     mantissa_bits: MantissaOption = 16,
     four_bit: FourBitOption = 8,
     pipeline: PipelineOption = 0,
+    tree: TreeOption = "hybrid",
 ) -> None:
     """Write the MAC's Verilog, byte for byte the same every time."""
     from rtl import tools
@@ -47,7 +49,7 @@ def build(
     tools.require("synthesis")
     from sim import rtl_checks
 
-    rtl_checks.build(_design(mantissa_bits, four_bit), output, typer.echo, pipeline)
+    rtl_checks.build(_design(mantissa_bits, four_bit, tree), output, typer.echo, pipeline)
 
 
 @rtl_app.command("test")
@@ -76,6 +78,7 @@ def synth(
     ] = None,
     four_bit: FourBitOption = 8,
     pipeline: PipelineOption = 0,
+    tree: TreeOption = "hybrid",
 ) -> None:
     """Area of the MAC in NAND2 equivalents, beside the published ones."""
     from rtl import tools
@@ -83,7 +86,7 @@ def synth(
     tools.require("synthesis")
     from sim import rtl_checks
 
-    rtl_checks.synth(_design(mantissa_bits, four_bit), blocks, liberty or (), typer.echo, pipeline)
+    rtl_checks.synth(_design(mantissa_bits, four_bit, tree), blocks, liberty or (), typer.echo, pipeline)
 
 
 @rtl_app.command(context_settings=PASS_ON)
@@ -118,11 +121,13 @@ def power(
     report_power(design, names, operands, node, typer.echo, glitches=glitches)
 
 
-def _design(mantissa_bits: int, four_bit_products: int = 8) -> "MacDesign":
-    from rtl.mac import MacDesign
+def _design(mantissa_bits: int, four_bit_products: int = 8, tree: str = "hybrid") -> "MacDesign":
+    from rtl.mac import MacDesign, Tree
 
+    if tree not in (names := [known.value for known in Tree]):
+        raise SimError(f"--tree: got {tree!r}, legal {', '.join(names)}")
     try:
-        return MacDesign(mantissa_bits, four_bit_products=four_bit_products)
+        return MacDesign(mantissa_bits, four_bit_products=four_bit_products, tree=Tree(tree))
     except ValueError as error:
         raise SimError(str(error)) from None
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hw.mac import MacSpec
+from hw.mx_macs import fp32_addition_mac, hybrid_mac, long_integer_mac
+from hw.reduction_tree import ReductionTree
 from mx_formats.element import E2M1, E2M3, E3M2, E4M3, E5M2, INT8, ElementFormat
 
 OCP_ELEMENTS = (E5M2, E4M3, E3M2, E2M3, E2M1, INT8)
@@ -19,6 +21,21 @@ class Kind(Enum):
     INTEGER = "one product over all quadrants"
 
 
+class Tree(Enum):
+    """How products become a sum: the three published ways that the paper compares, see `hw.mx_macs`."""
+
+    HYBRID = "hybrid"
+    FP32_ADDITION = "fp32-addition"
+    LONG_INTEGER = "long-integer"
+
+
+_SPECS = {
+    Tree.HYBRID: hybrid_mac,
+    Tree.FP32_ADDITION: fp32_addition_mac,
+    Tree.LONG_INTEGER: long_integer_mac,
+}
+
+
 @dataclass(frozen=True)
 class MacDesign:
     """The MAC that `rtl.mac.step` generates; a mode is the index of an element in `elements`.
@@ -28,6 +45,7 @@ class MacDesign:
             six OCP elements).
         elements: formats, each a mode.
         four_bit_products: products of 4-bit codes a cycle: 8, on two multipliers of each quadrant, or 16, on all four.
+        tree: how they are summed.
 
     Raises:
         ValueError: no element, one twice, or one the 4 x 4 grid of 2-bit multipliers can't multiply.
@@ -36,6 +54,7 @@ class MacDesign:
     mantissa_bits: int = 16
     elements: tuple[ElementFormat, ...] = OCP_ELEMENTS
     four_bit_products: int = 8
+    tree: Tree = Tree.HYBRID
 
     def __post_init__(self) -> None:
         if not self.elements or len(set(self.elements)) != len(self.elements):
@@ -71,6 +90,10 @@ class MacDesign:
         if name not in self.names:
             raise ValueError(f"element: got {name!r}, this MAC has the modes {', '.join(self.names)}")
         return self.names.index(name)
+
+    def reduction_tree(self, name: str) -> ReductionTree:
+        """The rule of one mode."""
+        return _SPECS[self.tree](self.spec(name))
 
     def spec(self, name: str) -> MacSpec:
         """The model's spec of one mode."""

@@ -3,10 +3,22 @@
 # Amaranth makes ports when a component is constructed, which pyright cannot see.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportInvalidTypeForm=false
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from rtl.mac.accumulate import EXPONENT_BITS
+
+
+def shifted_to_top(m: Module, word: Value) -> tuple[Value, Signal]:
+    """A word moved left until its top bit is one, and how far: by each power of two whose leading bits are all zero."""
+    width = len(word)
+    zeros = Signal(range(width))
+    for bit in reversed(range(len(zeros))):
+        step = 1 << bit
+        shifted = Signal(width, name=f"shifted_{step}")
+        m.d.comb += [zeros[bit].eq(~word[-step:].any()), shifted.eq(Mux(zeros[bit], word << step, word))]
+        word = shifted
+    return word, zeros
 
 
 class Normalise(Component):
@@ -35,19 +47,13 @@ class Normalise(Component):
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
-        """Build the logic: a shift by each power of two whose leading bits are all zero."""
+        """Build the logic."""
         m = Module()
         width = 2 * self._m_bits + 5
         word = Signal(width, name="magnitude")
         m.d.comb += [self.sign.eq(self.total[-1]), word.eq(Mux(self.sign, -self.total, self.total))]
 
-        zeros = Signal(range(width))
-        for bit in reversed(range(len(zeros))):
-            step = 1 << bit
-            shifted = Signal(width, name=f"shifted_{step}")
-            m.d.comb += [zeros[bit].eq(~word[-step:].any()), shifted.eq(Mux(zeros[bit], word << step, word))]
-            word = shifted
-
+        word, zeros = shifted_to_top(m, word)
         highest = width - 1 - self._m_bits  # exponent of the top bit, relative to E_in
         m.d.comb += [
             self.nonzero.eq(word[-1]),

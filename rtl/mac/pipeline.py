@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from rtl.mac.design import Tree
+
 
 class Cut(Enum):
     """A place for registers, in the order values pass them."""
@@ -52,3 +54,10 @@ def pipeline(registers: int) -> Pipeline:
     if not 0 <= registers <= len(PREFERENCE):
         raise ValueError(f"pipeline: got {registers}, legal 0..{len(PREFERENCE)}")
     return Pipeline(PREFERENCE[:registers])
+
+
+def check_tree(pipeline: Pipeline, tree: Tree) -> None:
+    """ValueError for registers in the accumulator's loop of another tree than the hybrid."""
+    if pipeline.interval > 1 and tree is not Tree.HYBRID:
+        inside = ", ".join(cut.name for cut in pipeline.cuts if cut in IN_LOOP)
+        raise ValueError(f"Pipeline.cuts: got {inside} with {tree.value}, legal with hybrid")

