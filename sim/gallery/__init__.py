@@ -17,6 +17,7 @@ NAMES = (
     "scalable-mac",
     "softmax-passes",
     "tree-invariance",
+    "tree-invariance-mx",
 )
 
 

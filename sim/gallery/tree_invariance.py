@@ -22,10 +22,10 @@ def _checks() -> Iterator[Check]:
         cycles = {launch.kernel: launch.timing.cycles for launch in reversed(gpu.launches)}  # of one rank, the first
     for ranks in _RANKS[1:]:
         yield exactly(
-            f"tree, bits of {ranks} ranks that differ from one rank's", 0, _differing_bits(tree[ranks], tree[1])
+            f"tree, bits of {ranks} ranks that differ from one rank's", 0, differing_bits(tree[ranks], tree[1])
         )
     for ranks in _RANKS[1:]:
-        bits = _differing_bits(split[ranks], split[1])
+        bits = differing_bits(split[ranks], split[1])
         yield direction(
             f"split K, bits of {ranks} ranks that differ from one rank's", "more than 0", f"{bits:,}", bits > 0
         )
@@ -39,7 +39,8 @@ def _checks() -> Iterator[Check]:
     )
 
 
-def _differing_bits(x: torch.Tensor, y: torch.Tensor) -> int:
+def differing_bits(x: torch.Tensor, y: torch.Tensor) -> int:
+    """Bits that differ between two float16 tensors."""
     differing = (x.view(torch.int16) ^ y.view(torch.int16)).int() & 0xFFFF
     return sum(int((differing >> bit & 1).sum()) for bit in range(16))
 

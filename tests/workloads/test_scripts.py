@@ -22,6 +22,7 @@ OTHER_SIZES = {
     "matmul_int8": ["-m", "20", "-n", "40", "-k", "33", "--stages", "2"],
     "flash_attention": ["--heads", "1", "--sequence", "70", "-d", "32", "--full"],
     "matmul_mxfp4": ["-m", "20", "-n", "40", "-k", "96"],
+    "tree_matmul_mxfp4": ["-m", "20", "-n", "40", "-k", "256", "--ranks", "2", "--tile", "16", "32", "64"],
     "tree_matmul": ["-m", "20", "-n", "40", "-k", "192", "--ranks", "2", "--tile", "32", "64", "32"],
 }
 
@@ -45,7 +46,7 @@ def test_imports_only_what_a_gpu_user_has(script):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(str(node.module).split(".")[0])
-    assert names <= {"argparse", "math", "numpy", "torch", "triton"}
+    assert names <= {"argparse", "math", "numpy", "torch", "triton", "typing"}
 
 
 @pytest.mark.parametrize("sizes", ["default", "other"])
