@@ -181,7 +181,7 @@ def time_launch(
         raise ValueError(f"dirty_l2 is {dirty_l2}, legal 0 to 1")
     table = lower(program, spec)
     fits = occupancy(spec, block_threads=block_threads, registers=program.registers, shared_bytes=shared_bytes)
-    chip, configs = _new_chip(spec, len(program), fits.blocks * shared_bytes, events, check_hazards=False)
+    chip, configs = new_chip(spec, len(program), fits.blocks * shared_bytes, events, check_hazards=False)
     place = np.arange(chip.l2.shape[1])[:, None] + np.arange(chip.l2.shape[2])  # spreads the dirty ways over the sets
     chip.l2["dirty"][:, np.floor((place + 1) * dirty_l2) > np.floor(place * dirty_l2)] = ALL_SECTORS
     pool = TracePool(program, table, traces, place_regions(regions), -(-block_threads // 32))
@@ -207,9 +207,10 @@ def time_launch(
     )
 
 
-def _new_chip(
+def new_chip(
     spec: GpuSpec, rows: int, shared_bytes: int, events: int, *, check_hazards: bool, sm_count: int | None = None
 ) -> tuple[Chip, np.ndarray]:
+    """An idle chip with cold caches, and its `CONFIG`; all SMs of the spec unless `sm_count` says otherwise."""
     count = spec.sm_count if sm_count is None else sm_count
     configs = configuration(
         spec,
@@ -346,8 +347,8 @@ def issue_cycles(
     spec = spec.model_copy(update={"memory": spec.memory.model_copy(update={"perfect_l1": True})})
     table = lower(program, spec)
     rows = [np.asarray(path) for path in paths] if paths is not None else [np.arange(len(program))] * warps
-    chip, configs = _new_chip(spec, len(program), 0, sum(map(len, rows)), check_hazards=True, sm_count=1)
-    pool = TracePool(program, table, [_path_trace(table, rows)], place_regions(()), len(rows))
+    chip, configs = new_chip(spec, len(program), 0, sum(map(len, rows)), check_hazards=True, sm_count=1)
+    pool = TracePool(program, table, [path_trace(table, rows)], place_regions(()), len(rows))
     _run(program, chip, table, pool, 1, configs, None)
     events = _events(chip)
     own = [events[events["warp"] == warp] for warp in range(len(rows))]
@@ -355,7 +356,7 @@ def issue_cycles(
     return IssueRecord(cycles, controls, events, _hazard(program, chip))
 
 
-def _path_trace(table: np.ndarray, paths: list[np.ndarray]) -> BlockTrace:
+def path_trace(table: np.ndarray, paths: list[np.ndarray]) -> BlockTrace:
     """Each memory instruction touches consecutive words, from address 0 on."""
     row = np.concatenate(paths)
     touches = np.isin(table["space"][row], (Space.GLOBAL, Space.SHARED))
