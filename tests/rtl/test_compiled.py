@@ -35,13 +35,18 @@ class Delays(Component):
 
 
 class Wide(Component):
-    a: In(65)
+    a: In(80)
+    b: In(1)
     y: Out(1)
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.y.eq(self.a.xor())
+        m.d.comb += self.y.eq(self.a.xor() ^ self.b)
         return m
+
+
+class WideOutput(Wide):
+    y: Out(65)
 
 
 def test_equals_numpy() -> None:
@@ -79,8 +84,18 @@ def test_wrong_inputs_are_named() -> None:
         add(left_term=np.zeros(1, np.uint32), right=np.zeros(2, np.uint32))
 
 
-def test_wide_ports_are_refused() -> None:
-    wide = Wide()
-    with pytest.raises(ValueError, match=r"wide\.a: 65 bits, an array element has 64"):
+def test_a_wide_input_takes_words() -> None:
+    parity = CompiledRtl(Wide(), "wide")
+    words = np.random.default_rng(2).integers(0, 1 << 32, (500, 3), dtype=np.uint32) & (0xFFFFFFFF, 0xFFFFFFFF, 0xFFFF)
+    b = words[:, 0] >> 31
+    expected = (np.bitwise_count(words).sum(axis=1) + b) & 1
+    np.testing.assert_array_equal(parity(a=words, b=b)["y"], expected)
+    with pytest.raises(ValueError, match=r"one-dimensional but \{'a': 3\} words a row"):
+        parity(a=words[:, :2], b=b)
+
+
+def test_wide_outputs_are_refused() -> None:
+    wide = WideOutput()
+    with pytest.raises(ValueError, match=r"wide\.y: 65 bits, an array element has 64"):
         CompiledRtl(wide, "wide")
-    assert "input [64:0] a" in emit.verilog(wide, "wide")
+    assert "output [64:0] y" in emit.verilog(wide, "wide")
