@@ -23,6 +23,11 @@ PipelineOption = Annotated[
     int, typer.Option(min=0, max=5, help="Places of registers inside; from 4 on a step takes more than a cycle.")
 ]
 
+IssueStageOption = Annotated[
+    str | None,
+    typer.Option("--issue-stage", metavar="GPU", help="The issue stage of this GPU (name or TOML file) instead."),
+]
+
 
 @rtl_app.command()
 def prove(mantissa_bits: MantissaOption = 16, element: ElementOption = None, four_bit: FourBitOption = 8) -> None:
@@ -60,8 +65,13 @@ def compare(
         100_000
     ),
     four_bit: FourBitOption = 8,
+    issue_stage: IssueStageOption = None,
 ) -> None:
     """Compare the MAC's RTL with the model: every product pair, random dots, and a cocotb bench on Verilator."""
+    if issue_stage is not None:
+        from sim.issue_checks import compare_kernels
+
+        raise typer.Exit(0 if compare_kernels(issue_stage, typer.echo) else 1)
     from sim import rtl_checks
 
     raise typer.Exit(

@@ -10,7 +10,7 @@ import rtl.mac.align_add
 from rtl import tools
 from rtl.equality import Difference
 from rtl.prove import stages
-from sim import cli, rtl_checks
+from sim import cli, issue_checks, rtl_checks
 
 runner = CliRunner()
 
@@ -105,3 +105,13 @@ def test_bad_options_are_one_sentence(arguments: list[str], message: str) -> Non
     result = runner.invoke(cli.app, ["rtl", "prove", *arguments])
     assert result.exit_code == cli.USER_ERROR
     assert message in result.stderr
+
+
+def test_the_issue_stage_is_compared_on_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(issue_checks, "KERNELS", ("matmul",))
+    result = runner.invoke(cli.app, ["rtl", "test", "--issue-stage", "rtx_a6000"])
+    assert result.exit_code == 0
+    assert result.output.startswith("equal   matmul_kernel")
+    assert "instructions in all, rtx_a6000, 12 warp slots a sub-core" in result.output
+    refused = runner.invoke(cli.app, ["rtl", "test", "--issue-stage", "nothing"])
+    assert refused.exit_code == cli.USER_ERROR

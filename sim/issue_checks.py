@@ -1,0 +1,67 @@
+"""`warptree rtl test --issue-stage GPU`: the issue stage's RTL beside the core model on whole kernels."""
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import workloads
+from gpu_model import VirtualGPU
+from gpu_model.device import LaunchRecord
+from gpu_model.issue_stream import IssueStream, observe_launch
+from hw.gpu_spec import GpuSpec, load_gpu
+from rtl import tools
+from rtl.issue_stage import IssueDesign
+from sim.console import plural
+from sim.errors import SimError
+from sim.issue_stage import compare
+from sim.script import run_script
+
+Say = Callable[[str], None]
+KERNELS = ("softmax", "layer_norm", "matmul", "flash_attention")
+
+
+def kernel_streams(name: str, spec: GpuSpec) -> Iterator[tuple[str, IssueStream]]:
+    """Each launch of a script of `workloads`, observed on one SM: kernel and stream.
+
+    The launch runs a second time for that, so its outputs must not be among its inputs.
+    """
+    script, found = Path(workloads.__path__[0]) / f"{name}.py", []
+
+    def observe(record: LaunchRecord) -> None:
+        if record.launch is None:
+            raise SimError(f"{name}: a launch was not kept, so it cannot be observed")
+        found.append((record.launch.program.name, observe_launch(record.launch, spec)))
+
+    with VirtualGPU(spec, on_launch=observe), contextlib.redirect_stdout(io.StringIO()) as printed:
+        if run_script(script, ()):
+            raise SimError(f"{script.name} failed: {printed.getvalue()}")
+    yield from found
+
+
+def compare_kernels(gpu: str, say: Say) -> bool:
+    """Compare RTL and core model on four kernels and say how it went; False where they differ."""
+    tools.require("compiled RTL")
+    spec = load_gpu(gpu)
+    try:
+        design = IssueDesign.from_spec(spec)
+    except ValueError as error:
+        raise SimError(str(error)) from None
+    total = 0
+    for name in KERNELS:
+        for kernel, stream in kernel_streams(name, spec):
+            started = time.perf_counter()
+            try:
+                compared = compare(stream, design)
+            except ValueError as error:
+                raise SimError(f"kernel {kernel}: {error}") from None
+            if compared.divergence is not None:
+                say(f"FAILED  {kernel}: {compared.divergence}")
+                return False
+            total += compared.instructions
+            seconds = time.perf_counter() - started
+            say(f"equal   {kernel:<24} {compared.instructions:>8,} instructions issue and enter Control in the model's "
+                f"cycles; {compared.cycles:,} sub-core cycles, {seconds:.1f} s")  # fmt: skip
+    say(f"{plural(total, 'instruction')} in all, {spec.name}, {plural(design.warps, 'warp slot')} a sub-core")
+    return True
