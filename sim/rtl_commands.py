@@ -113,6 +113,13 @@ def power(
     ),
     tiles: Annotated[int, typer.Option(min=1, help="8 x 8 tiles of dot products to run.")] = 16,
     gpu: Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")] = "rtx_a6000",
+    liberty: Annotated[
+        list[Path] | None,
+        typer.Option("--liberty", help="Map to this library's cells and charge its energies; may be repeated."),
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="How far the technology's table is from the library.")
+    ] = False,
 ) -> None:
     """Energy per operation of the MAC array, from the toggles of its gates on a script's operands."""
     from hw.technology import load_technology
@@ -122,13 +129,27 @@ def power(
     from sim.console import Console
     from sim.rtl_power import gaussian_tiles, report_power, script_tiles
 
+    if calibrate and not liberty:
+        raise SimError("--calibrate compares with a library; give its files with --liberty")
+    if liberty and glitches:
+        raise SimError("--glitches counts with one delay a gate, which a library's cells do not have; leave one out")
     node, design, names = load_technology(technology), _design(mantissa_bits), _names(element)
     if script is None:
         typer.echo("operands: standard normal, as no script was given")
         operands = gaussian_tiles(tiles)
     else:
         operands = script_tiles(script, context.args, gpu, tiles, Console())
-    report_power(design, names, operands, node, typer.echo, glitches=glitches)
+    if not liberty:
+        report_power(design, names, operands, node, typer.echo, glitches=glitches)
+        return
+    from rtl.liberty_cells import load_library
+    from sim.rtl_calibrate import calibrate as compare
+
+    library = load_library(liberty)
+    if calibrate:
+        compare(design, names, operands, node, library, typer.echo)
+    else:
+        report_power(design, names, operands, library, typer.echo)
 
 
 def _design(mantissa_bits: int, four_bit_products: int = 8, tree: str = "hybrid") -> "MacDesign":

@@ -7,11 +7,13 @@ import numpy as np
 
 from hw.technology import Technology
 from mx_formats.block import BlockFormat
-from mx_formats.quantize import quantize
+from mx_formats.quantize import Quantized, quantize
 from mx_formats.scale import E8M0
+from rtl.liberty_cells import CellLibrary, technology_of
 from rtl.mac import MacDesign
 from rtl.power.activity import SIDE
-from rtl.power.array import ArrayEnergy, array_energy
+from rtl.power.array import ArrayEnergy, array_energy, full_array
+from rtl.power.cells import cell_energy, map_to_cells
 from sim.console import Console
 from sim.dots import BLOCK, Dots
 from sim.errors import SimError
@@ -60,22 +62,46 @@ def report_power(
     design: MacDesign,
     names: Sequence[str],
     operands: Operands,
-    technology: Technology,
+    technology: Technology | CellLibrary,
     say: Callable[[str], None],
     *,
-    glitches: bool,
+    glitches: bool = False,
 ) -> dict[str, ArrayEnergy]:
-    """Say energy per operation of each format, its parts, and its ratio to INT8's beside the published one."""
+    """Say energy per operation of each format, its parts, and its ratio to INT8's beside the published one.
+
+    Args:
+        design: the MACs.
+        names: elements; INT8 comes first, asked for or not.
+        operands: float32[8 t, k] twice.
+        technology: charges simple gates; a library charges the MAC in its own cells.
+        say: told of each line.
+        glitches: see `rtl.power.toggles`; not with a library.
+    """
     delays = "one unit of delay a gate" if glitches else "no delay: every net changes at most once a cycle"
     say(f"8 x 8 MACs, M = {design.mantissa_bits}, {technology.name} at {technology.voltage_v} V, {delays}; simulated")
+    if isinstance(technology, CellLibrary):
+        mapped = map_to_cells(design, technology)
+        registers = technology_of(technology).sources["cells"].split(",")[1].split()[0]
+        say(f"{sum(mapped.cells.values()):,} cells of {len(mapped.cells)} kinds a MAC, {mapped.area_um2:,.1f} um2; "
+            f"registers {registers}")  # fmt: skip
     say("fJ per operation        gates  accum.  operands  wires   total   GOPS/W   INT8 / this   published")
     energies: dict[str, ArrayEnergy] = {}
     for name in ("INT8", *(name for name in names if name != "INT8")):
-        block = BlockFormat(design.elements[design.mode(name)], E8M0, BLOCK)
-        a, b = (quantize(side, block) for side in operands)
-        energies[name] = found = array_energy(design, a, b, technology, glitches=glitches)
+        a, b = cast(design, name, operands)
+        if isinstance(technology, CellLibrary):
+            found = full_array(*cell_energy(design, mapped, [(a, b)], technology))
+        else:
+            found = array_energy(design, a, b, technology, glitches=glitches)
+        energies[name] = found
         ratio, (low, high) = energies["INT8"].total / found.total, PUBLISHED[name]
         published = f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
         say(f"{name:<22}{found.gates:>7.1f} {found.accumulators:>7.1f} {found.operands:>9.1f} {found.wires:>6.1f} "
             f"{found.total:>7.1f} {found.gops_per_watt:>8.0f} {ratio:>13.2f}   {published}")  # fmt: skip
     return energies
+
+
+def cast(design: MacDesign, name: str, operands: Operands) -> tuple[Quantized, Quantized]:
+    """Operands in the OCP format of an element."""
+    block = BlockFormat(design.elements[design.mode(name)], E8M0, BLOCK)
+    a, b = (quantize(side, block) for side in operands)
+    return a, b

@@ -80,8 +80,46 @@ def activity(design: MacDesign, operands: Operands, *, glitches: bool = False) -
         ValueError: no operands, shapes that do not fit, or an element or scale the MAC does not have.
         ToolError: tools are missing, or the mapped netlist computes something else than the model.
     """
+    netlist, spec = mapped_mac(design), design.spec(_element(operands))
+    found = switching(design, netlist, operands, glitches=glitches)
+    macs, gates = found.mac_cycles, found.changes[netlist.first_gate_net :]
+    return Activity(
+        mac_cycles=macs,
+        lanes=spec.lanes,
+        pairs=float(found.changes @ netlist.pairs) / macs,
+        fanout=float(found.changes @ netlist.fanout) / macs,
+        transistors=float(gates @ netlist.transistors) / macs,
+        accumulator=found.accumulator,
+        left=found.left,
+        right=found.right,
+        clocked=spec.lanes * lane_bits(spec.element) * _used_share(spec.element.bits) + SCALE_BITS,
+        accumulator_bits=design.accumulator_bits,
+        mac_transistors=int(netlist.transistors.sum()),
+    )
+
+
+@dataclass(frozen=True)
+class Switching:
+    """Changes of a netlist's nets, all MACs and cycles together, and mean changes a cycle of the registers around it.
+
+    Attributes:
+        changes: int64[nets].
+        mac_cycles: cycles times MACs that they are the sum of.
+        accumulator: of bits of one MAC's accumulator.
+        left: of the bits, codes and scale, that feed one row.
+        right: of those that feed one column.
+    """
+
+    changes: np.ndarray
+    mac_cycles: int
+    accumulator: float
+    left: float
+    right: float
+
+
+def switching(design: MacDesign, netlist: Mapped, operands: Operands, *, glitches: bool = False) -> Switching:
+    """Run tiles on the gates of a MAC, however they were mapped; arguments and errors as `activity`."""
     name = _element(operands)
-    spec, netlist = design.spec(name), mapped_mac(design)
     parts = [_cycles(design, name, a, b) for a, b in operands]
     ports = {port: np.concatenate([part[port] for part, _ in parts]) for port in parts[0][0]}
     expected = np.concatenate([accumulators for _, accumulators in parts])
@@ -91,19 +129,12 @@ def activity(design: MacDesign, operands: Operands, *, glitches: bool = False) -
         raise ToolError(f"the mapped netlist of {name} differs from the model in cycle {cycle}, MAC {sample}")
     macs = toggles.sample_cycles
     registers = macs / SIDE  # the first MAC of a row or column stands for the register that all of it shares
-    gates = toggles.changes[netlist.first_gate_net :]
-    return Activity(
+    return Switching(
+        changes=toggles.changes,
         mac_cycles=macs,
-        lanes=spec.lanes,
-        pairs=float(toggles.changes @ netlist.pairs) / macs,
-        fanout=float(toggles.changes @ netlist.fanout) / macs,
-        transistors=float(gates @ netlist.transistors) / macs,
         accumulator=_changes(ports["acc"]) / macs,
         left=sum(_changes(ports[port][:, ::SIDE]) for port in ("a", "xa")) / registers,
         right=sum(_changes(ports[port][:, :SIDE]) for port in ("b", "xb")) / registers,
-        clocked=spec.lanes * lane_bits(spec.element) * _used_share(spec.element.bits) + SCALE_BITS,
-        accumulator_bits=design.accumulator_bits,
-        mac_transistors=int(netlist.transistors.sum()),
     )
 
 

@@ -85,6 +85,20 @@ def map_to_gates(component: Component, name: str) -> Mapped:
         if cell["type"] not in GATES:
             raise ToolError(f"{name}: mapped to the cell {cell['type']}, known are {', '.join(GATES)}; "
                             "a design with registers must be given as its combinational part")  # fmt: skip
+    return assemble(name, module, cells)[0]
+
+
+def assemble(name: str, module: dict, cells: list[dict]) -> tuple[Mapped, dict[int | str, int]]:
+    """Arrays of a netlist, and the net of each of its bits.
+
+    Args:
+        name: of the design, for errors.
+        module: as Yosys' `write_json` gives it; its ports are used.
+        cells: its gates, all of `GATES`, each with its type and connections.
+
+    Raises:
+        ToolError: a loop of gates, or a net nothing drives.
+    """
     numbers: dict[int | str, int] = {"0": ZERO, "1": ONE, "x": ZERO}
     inputs = [bits["bits"] for bits in module["ports"].values() if bits["direction"] == "input"]
     for bit in (bit for bits in inputs for bit in bits):
@@ -102,7 +116,7 @@ def map_to_gates(component: Component, name: str) -> Mapped:
             table[row, place] = net
             pairs[net] += gate.pairs[place]
             fanout[net] += 1
-    return Mapped(
+    found = Mapped(
         kind=np.array([gate.code for gate in gates], np.uint8),
         inputs=table,
         transistors=np.array([gate.transistors for gate in gates], np.int32),
@@ -112,6 +126,7 @@ def map_to_gates(component: Component, name: str) -> Mapped:
         pairs=pairs,
         fanout=fanout,
     )
+    return found, numbers
 
 
 def _port_nets(module: dict, direction: str, numbers: dict[int | str, int]) -> dict[str, np.ndarray]:
