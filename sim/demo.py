@@ -98,7 +98,7 @@ def check_rtl(dots: tuple[Dots, ...], console: Console) -> CosimResult:
     """The MAC's RTL in Verilator under cocotb, on cycles of the same dots; every accumulator is compared."""
     with console.stage("rtl") as stage:
         stage.say("building the simulator")
-        vectors = {b.element.name: mac_vectors(dots, b, DESIGN.mantissa_bits, VECTORS_PER_FORMAT) for b in FORMATS}
+        vectors = {b.element.name: mac_vectors(dots, b, DESIGN, VECTORS_PER_FORMAT) for b in FORMATS}
         cosim = run_cocotb(DESIGN, vectors, on_progress=lambda name, done, _: stage.say(f"{name}, {done:,} vectors"))
         checked = ", ".join(f"{count:,} {name}" for name, count in cosim.vectors.items())
         stage.done(f"{sum(cosim.mismatches.values())} mismatches in {checked} vectors")

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw import mac
 from hw.mac import MacSpec
 from mx_formats.block import BlockFormat
 from mx_formats.quantize import Quantized, quantize
 from rtl.cosim import MacVectors
+from rtl.mac import MacDesign
+from rtl.mac.model import model_step
 from sim.dots import Dots
 
 
@@ -22,32 +23,31 @@ class Cycle(NamedTuple):
     xb: np.ndarray
 
 
-def mac_vectors(
-    dots: tuple[Dots, ...], block: BlockFormat, mantissa_bits: int, at_least: int, four_bit_products: int = 8
-) -> MacVectors:
+def mac_vectors(dots: tuple[Dots, ...], block: BlockFormat, design: MacDesign, at_least: int) -> MacVectors:
     """MAC cycles of whole dot products spread evenly over `dots`, with the accumulator the model leaves after each.
 
     Args:
         dots: dot products of a run.
         block: format both operands are cast to.
-        mantissa_bits: M of the MAC.
+        design: the MAC.
         at_least: cycles wanted; dot products are whole, so a few more may come.
-        four_bit_products: of the MAC, a cycle.
 
     Raises:
-        ValueError: the dots have fewer cycles than that.
+        ValueError: the dots have fewer cycles than that, or the MAC has no such format.
     """
-    spec = MacSpec(block.element, mantissa_bits, four_bit_products)
+    spec = design.spec(block.element.name)
     available = sum(group.count * group.length for group in dots) // spec.lanes
     if available < at_least:
         raise ValueError(f"{block.name}: the run's dots make {available} MAC cycles, {at_least} are wanted")
-    parts = [_vectors(group, block, spec, -(-at_least * group.count * group.length // (available * spec.lanes)))
+    parts = [_vectors(group, block, design, -(-at_least * group.count * group.length // (available * spec.lanes)))
              for group in dots]  # fmt: skip
     return MacVectors(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _vectors(dots: Dots, block: BlockFormat, spec: MacSpec, at_least: int) -> tuple[np.ndarray, ...]:
+def _vectors(dots: Dots, block: BlockFormat, design: MacDesign, at_least: int) -> tuple[np.ndarray, ...]:
     """Columns of `MacVectors` for at least so many cycles of one group of dots."""
+    name = block.element.name
+    spec = design.spec(name)
     cycles = dots.length // spec.lanes
     chosen = np.linspace(0, dots.count - 1, -(-at_least // cycles)).astype(np.int64)
     tile, row, column = np.unravel_index(chosen, dots.tensor_core.shape)
@@ -55,7 +55,7 @@ def _vectors(dots: Dots, block: BlockFormat, spec: MacSpec, at_least: int) -> tu
     b = quantize(dots.b[tile, column], block)
     accumulator, steps = np.zeros(len(chosen), np.uint32), []
     for index, cycle in enumerate(_cycles(spec, a, b)):
-        accumulator = mac.step(spec, *cycle, accumulator)
+        accumulator = model_step(design, name, *cycle, accumulator)
         steps.append((*cycle, np.full(len(chosen), index == 0), accumulator))
     # From [cycle][dot] to dots one after another.
     return tuple(np.stack(column, axis=1).reshape(-1, *column[0].shape[1:]) for column in zip(*steps, strict=True))

@@ -111,6 +111,7 @@ def power(
     glitches: Annotated[bool, typer.Option("--glitches", help="One unit of delay a gate; slower, an upper bound.")] = (
         False
     ),
+    tree: TreeOption = "hybrid",
     tiles: Annotated[int, typer.Option(min=1, help="8 x 8 tiles of dot products to run.")] = 16,
     gpu: Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")] = "rtx_a6000",
     liberty: Annotated[
@@ -133,7 +134,7 @@ def power(
         raise SimError("--calibrate compares with a library; give its files with --liberty")
     if liberty and glitches:
         raise SimError("--glitches counts with one delay a gate, which a library's cells do not have; leave one out")
-    node, design, names = load_technology(technology), _design(mantissa_bits), _names(element)
+    node, design, names = load_technology(technology), _design(mantissa_bits, tree=tree), _names(element)
     if script is None:
         typer.echo("operands: standard normal, as no script was given")
         operands = gaussian_tiles(tiles)

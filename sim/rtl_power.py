@@ -78,7 +78,8 @@ def report_power(
         glitches: see `rtl.power.toggles`; not with a library.
     """
     delays = "one unit of delay a gate" if glitches else "no delay: every net changes at most once a cycle"
-    say(f"8 x 8 MACs, M = {design.mantissa_bits}, {technology.name} at {technology.voltage_v} V, {delays}; simulated")
+    say(f"8 x 8 {design.tree.value} MACs, M = {design.mantissa_bits}, {technology.name} at {technology.voltage_v} V, "
+        f"{delays}; simulated")  # fmt: skip
     if isinstance(technology, CellLibrary):
         mapped = map_to_cells(design, technology)
         registers = technology_of(technology).sources["cells"].split(",")[1].split()[0]

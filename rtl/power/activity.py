@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from amaranth.back import rtlil
 
-from hw.mac import step
 from mx_formats.quantize import Quantized
 from rtl import cache as builds
 from rtl import tools
 from rtl.mac import MacDesign, MacStep
 from rtl.mac.design import lane_bits
+from rtl.mac.model import model_step
 from rtl.power.mapped import Mapped, map_to_gates
 from rtl.power.toggles import count_toggles
 from rtl.simulate import port_words
@@ -189,7 +189,7 @@ def _cycles(design: MacDesign, name: str, a: Quantized, b: Quantized) -> tuple[d
             codes = a.codes[left, lanes], b.codes[right, lanes]
             scales = a.scales[left, block], b.scales[right, block]
             taken.append({**port_words(design, name, *codes, *scales), "acc": accumulator})
-            accumulator = step(spec, *codes, *scales, accumulator)
+            accumulator = model_step(design, name, *codes, *scales, accumulator)
             expected.append(accumulator)
     return {port: np.stack([cycle[port] for cycle in taken]) for port in taken[0]}, np.stack(expected)
 

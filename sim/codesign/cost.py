@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from rtl.area_cache import cached_area
-from rtl.mac import Mac, MacDesign
+from rtl.mac import Mac, MacDesign, Tree
 from sim.codesign.design import Design
 
 
@@ -24,15 +24,13 @@ class Cost:
 
 def mac_design(design: Design) -> MacDesign:
     """The MAC to generate; ValueError says why there is no RTL for this design."""
-    if design.tree != "hybrid":
-        raise ValueError(f"tree {design.tree} has no RTL, hybrid has")
     if not design.block_format.scale.is_power_of_two:
         raise ValueError(f"format {design.format} has no RTL: the MAC's scales are powers of two")
     if design.mac == "six-format":
-        mac = MacDesign(design.mantissa_bits, four_bit_products=design.four_bit_products)
+        mac = MacDesign(design.mantissa_bits, four_bit_products=design.four_bit_products, tree=Tree(design.tree))
         mac.mode(design.block_format.element.name)
         return mac
-    return MacDesign(design.mantissa_bits, (design.block_format.element,), design.four_bit_products)
+    return MacDesign(design.mantissa_bits, (design.block_format.element,), design.four_bit_products, Tree(design.tree))
 
 
 def cost(design: Design) -> Cost:

@@ -20,7 +20,7 @@ from hw.explain import draw, explain
 from hw.vector_file import write
 from rtl import emit
 from rtl.cosim import MacVectors
-from rtl.mac import Mac, MacDesign
+from rtl.mac import Mac, MacDesign, Tree
 from rtl.simulate import port_words, rtl_mac_step
 from rtl.tools import ToolError
 from sim.codesign.command import Study, design_of
@@ -131,7 +131,7 @@ def _operands(study: Study, row: Row, design: Design, folder: Path) -> Check:
     dots = load(study.runs.path(design)).dots
     available = row["products"] // design.mac_spec.lanes
     cycles = min(MAC_CYCLES, available)
-    vectors = mac_vectors(dots, design.block_format, design.mantissa_bits, cycles, design.four_bit_products)
+    vectors = mac_vectors(dots, design.block_format, mac, cycles)
     name = design.block_format.element.name
     (folder / "operands.txt").write_text("\n".join(_lines(mac, name, vectors)) + "\n", encoding="utf-8")
     before = np.where(vectors.clear, 0, np.concatenate([[0], vectors.expected[:-1]])).astype(np.uint32)
@@ -168,6 +168,8 @@ def _proof(design: Design, say: Callable[[str], None]) -> Check:
         mac = mac_design(design)
     except ValueError as error:
         return Check(what, f"not proven: {error}", None)
+    if mac.tree is not Tree.HYBRID:
+        return Check(what, f"not proven: there are proofs for the tree {Tree.HYBRID.value} alone", None)
     good = run_proof(mac, mac.names, say)
     return Check(what, "proven with z3" if good else "REFUTED", good)
 

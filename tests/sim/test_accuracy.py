@@ -9,6 +9,7 @@ from hw.presets import TENSOR_CORES
 from mx_formats.block import MXFP4, MXFP8_E4M3, MXINT8, OCP_FORMATS
 from mx_formats.element import FP16
 from mx_formats.quantize import quantize
+from rtl.mac import MacDesign
 from sim.accuracy import evaluate_format, measurable, tree_sums
 from sim.dots import Dots, tensor_core_sums
 from sim.fragments import Kind
@@ -73,7 +74,7 @@ def test_tiles_without_a_defined_error_are_left_out() -> None:
 @pytest.mark.parametrize("block", FORMATS, ids=lambda block: block.name)
 def test_vectors_are_whole_dots_that_end_in_the_models_results(block) -> None:
     dots = (normal_dots(5, 20, 32), normal_dots(6, 20, 64))
-    vectors = mac_vectors(dots, block, 16, 4096)
+    vectors = mac_vectors(dots, block, MacDesign(16), 4096)
     spec = MacSpec(block.element, 16)
     n = len(vectors.expected)
     assert 4096 <= n < 4096 + 2 * 64
@@ -90,4 +91,4 @@ def test_vectors_are_whole_dots_that_end_in_the_models_results(block) -> None:
 
 def test_too_few_dots_for_the_vectors_asked_for() -> None:
     with pytest.raises(ValueError, match=r"MXFP4: the run's dots make 512 MAC cycles, 4096 are wanted"):
-        mac_vectors((normal_dots(7, 1, 32),), MXFP4, 16, 4096)
+        mac_vectors((normal_dots(7, 1, 32),), MXFP4, MacDesign(16), 4096)

@@ -10,7 +10,8 @@ import pytest
 
 from hw.presets import TENSOR_CORES
 from mx_formats.element import FP16
-from sim.codesign import recording
+from sim.codesign import cost, energy, export, page, recording
+from sim.codesign.design import Design
 from sim.codesign.experiment import Experiment, load_experiment
 from sim.codesign.recording import Operands
 from sim.codesign.store import Store
@@ -52,6 +53,17 @@ def made_operands(*dots: Dots) -> Operands:
     program: Any = SimpleNamespace(rows={"opcode": np.array(["FADD", "HMMA"])})
     launches: Any = [SimpleNamespace(timing=timing, program=program)]
     return recording.operands_of(Recording(launches, list(dots), kept=3))
+
+
+@pytest.fixture
+def no_rtl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no tree had RTL, so that nothing is synthesised."""
+
+    def refuse(design: Design) -> None:
+        raise ValueError(f"tree {design.tree} has no RTL")
+
+    for module in (cost, energy, export, page):
+        monkeypatch.setattr(module, "mac_design", refuse)
 
 
 @pytest.fixture

@@ -60,6 +60,13 @@ def test_other_arrays_load_other_registers(operands: Operands, rows: int, column
     assert row(operands, rows=rows, columns=columns)["energy"] == pytest.approx(femtojoules / 1e6, rel=1e-12)
 
 
+def test_every_tree_and_16_products_have_energy(operands: Operands) -> None:
+    """Each netlist ran the operands and gave what its own tree's model gives, or there would be no number."""
+    found = {tree: row(operands, tree=tree)["energy"] for tree in ("hybrid", "fp32-addition", "long-integer")}
+    assert found["long-integer"] > max(found["hybrid"], found["fp32-addition"])
+    assert row(operands, four_bit_products=16)["pj_per_mac"] < row(operands)["pj_per_mac"]
+
+
 def test_the_six_format_mac_spends_more_than_the_dedicated(operands: Operands) -> None:
     assert row(operands, mac="six-format")["energy"] > row(operands)["energy"]
 

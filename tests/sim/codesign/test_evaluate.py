@@ -37,7 +37,7 @@ def test_tiles_are_put_together_to_the_products_they_were_cut_from(operands) -> 
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (16, 16), (5, 7)])
-def test_cycles_and_utilisation(operands, rows: int, columns: int) -> None:
+def test_cycles_and_utilisation(operands, no_rtl, rows: int, columns: int) -> None:
     """FP4 takes 8 products a cycle; 32 x 24 x 64 and 16 x 8 x 32 products, partial tiles count whole."""
     found = row(operands, rows=rows, columns=columns)
     cycles = ceil(32 / rows) * ceil(24 / columns) * 8 + ceil(16 / rows) * ceil(8 / columns) * 4
@@ -47,7 +47,7 @@ def test_cycles_and_utilisation(operands, rows: int, columns: int) -> None:
     assert found["utilisation"] == products / (cycles * rows * columns * 8)
 
 
-def test_values_are_those_of_the_single_design_run(operands) -> None:
+def test_values_are_those_of_the_single_design_run(operands, no_rtl) -> None:
     for name, bits in (("MXINT8", 12), ("MXFP8_E4M3", 23)):
         found = row(operands, tree="hybrid", format=name, mantissa_bits=bits, mac="six-format")
         design = replace(DESIGN, format=name)
@@ -56,7 +56,7 @@ def test_values_are_those_of_the_single_design_run(operands) -> None:
             assert found[column] == getattr(expected, column)
 
 
-def test_trees_differ_where_the_accumulator_is_narrow(operands) -> None:
+def test_trees_differ_where_the_accumulator_is_narrow(operands, no_rtl) -> None:
     """The long-integer tree rounds once a step, to nearest; the others cut. 23 bits lose nothing beside the cast."""
     narrow = {
         tree: row(operands, tree=tree, format="MXFP8_E4M3", mantissa_bits=12)
@@ -68,7 +68,7 @@ def test_trees_differ_where_the_accumulator_is_narrow(operands) -> None:
     assert wide["qsnr_db"] == pytest.approx(wide["cast_qsnr_db"], abs=1e-3)
 
 
-def test_tensor_scales_reach_the_sum() -> None:
+def test_tensor_scales_reach_the_sum(no_rtl) -> None:
     """NVFP4 of operands times 2**60: without the tensors' own factors the results would be off by 2**120."""
     found = [row(made_operands(replace(tiles, a=tiles.a * np.float32(factor))), format="NVFP4", block_size=16)
              for tiles in [product_tiles(16, 8, 32)] for factor in (1, 2.0**60)]  # fmt: skip
@@ -87,7 +87,6 @@ def test_area_is_that_of_the_designs_own_mac(operands) -> None:
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({}, "tree long-integer has no RTL"),
         ({"tree": "hybrid", "format": "MXINT6"}, "INT6 does not fit the multiplier grid"),
         ({"tree": "hybrid", "format": "NVFP4", "block_size": 16}, "the MAC's scales are powers of two"),
     ],
@@ -118,7 +117,7 @@ def test_a_failing_tool_is_a_row(operands, tmp_path: Path, monkeypatch: pytest.M
     assert found["qsnr_db"] is None
 
 
-def test_rows_say_what_they_were_computed_from(operands) -> None:
+def test_rows_say_what_they_were_computed_from(operands, no_rtl) -> None:
     found = row(operands)
     assert (found["gpu_cycles"], found["gpu_microseconds"], found["covered"]) == (1000, 0.5, 0.75)
     other = made_operands(product_tiles(32, 24, 64, seed=9))

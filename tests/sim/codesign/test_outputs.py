@@ -19,7 +19,7 @@ needs_compiler = pytest.mark.skipif(bool(tools.missing("compiled RTL")), reason=
 
 
 @pytest.fixture
-def done(study, tmp_path: Path) -> Study:
+def done(study, no_rtl, tmp_path: Path) -> Study:
     """Two formats, one of them infeasible with 11 bits, without synthesis."""
     experiment, runs = study(
         ('tree = ["hybrid", "long-integer"]', 'tree = ["long-integer"]'),

@@ -25,7 +25,14 @@ from sim.console import Console
 from sim.errors import SimError
 
 GRID = 3 * 2 * 2 * 2
-SMALL = (('tree = ["hybrid", "long-integer"]', 'tree = ["long-integer"]'),)  # nothing to synthesise
+SMALL = (('tree = ["hybrid", "long-integer"]', 'tree = ["long-integer"]'),)
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_synthesise(request: pytest.FixtureRequest) -> None:
+    """Quick tests are about the sweep alone."""
+    if request.node.get_closest_marker("slow") is None:
+        request.getfixturevalue("no_rtl")
 
 
 class Stop(BaseException):
