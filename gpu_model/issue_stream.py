@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from gpu_model.core.chip import QUANTUM, Chip, Pool, dispatch, next_free_slot, serve_messages
+from gpu_model.core.chip import Chip, Pool, dispatch, next_free_slot, serve_messages
 from gpu_model.core.lower import lower
 from gpu_model.core.occupancy import occupancy
 from gpu_model.core.opcodes import Path
@@ -105,14 +105,15 @@ def _observe(
             "try a smaller grid"
         )
     config, launched, now, parts = configs[0], 0, 0, []
-    events = np.zeros(QUANTUM * _MOST, EVENT)
+    quantum = int(config["quantum"])
+    events = np.zeros(quantum * _MOST, EVENT)
     while True:
         launched = dispatch(chip, pool.pool, launched, slots, now, config)
         begin = int(chip.sms[0]["next"])
         if begin == NEVER:
             break
         begin = max(begin, now)
-        now = begin + QUANTUM
+        now = begin + quantum
         count = _observe_quantum(chip, table, pool.pool, begin, now, config, events)
         serve_messages(chip, begin, now, config)
         parts.append(events[:count].copy())
@@ -154,7 +155,7 @@ def _observe_quantum(chip, table, pool, begin, end, config, events):
     sm, subs = chip.sms[0], chip.subs[0]
     instructions = Instructions(chip.l0_ready[0], chip.l0_used[0], chip.l1i_ready[0], chip.l1i_used[0])
     memory = Memory(pool.accesses, pool.lines, chip.l1[0], chip.messages[0])
-    account = Account(chip.issued, chip.stalled, chip.log[0], chip.hazards[0], chip.ready[0])
+    account = Account(chip.issued[0], chip.stalled[0], chip.log[0], chip.hazards[0], chip.ready[0])
     before = subs.copy()
     count = 0
     for cycle in range(begin, end):

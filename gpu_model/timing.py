@@ -1,6 +1,9 @@
 """What a launch costs: run its trace on a GPU's spec, and hand back cycles, stalls, traffic and timelines."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,7 +53,8 @@ if TYPE_CHECKING:
 
 WARP_RECORDS = 1 << 20  # at most so many warps are kept for the timeline
 _MESSAGES = 1 << 15  # L1 to L2 requests of one SM in one quantum, at most
-_QUANTA = 1 << 13  # between two calls of `progress`
+_QUANTA = 1 << 11  # between two calls of `progress`
+_SMS_A_THREAD = 4  # fewer are not worth another thread
 
 WARP_RECORD = np.dtype(
     [
@@ -148,6 +152,7 @@ def time_launch(
     regions: Sequence[tuple[int, int]] = (),
     events: int = 0,
     dirty_l2: float = 0.0,
+    threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Timing:
     """Time a launch on all SMs of a GPU.
@@ -168,6 +173,7 @@ def time_launch(
         events: issues to record per SM.
         dirty_l2: share of L2's lines that hold other data not yet written to DRAM when the launch begins, as after
             a benchmark that clears the cache by writing a large buffer.
+        threads: that simulate SMs, default one a core; the result does not depend on it.
         progress: called now and then with the cycle reached.
 
     Raises:
@@ -175,13 +181,17 @@ def time_launch(
         LaunchError: a block that does not fit an SM.
         TraceError: a trace that does not fit program or launch.
         ExecutionError: the warps deadlock, or a bound of the model is exceeded.
-        ValueError: `dirty_l2` outside 0 to 1.
+        ValueError: `dirty_l2` outside 0 to 1, or no thread.
     """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}, legal from 1 on")
     if not 0 <= dirty_l2 <= 1:
         raise ValueError(f"dirty_l2 is {dirty_l2}, legal 0 to 1")
     table = lower(program, spec)
     fits = occupancy(spec, block_threads=block_threads, registers=program.registers, shared_bytes=shared_bytes)
-    chip, configs = new_chip(spec, len(program), fits.blocks * shared_bytes, events, check_hazards=False)
+    chip, configs = new_chip(
+        spec, len(program), fits.blocks * shared_bytes, events, check_hazards=False, threads=threads
+    )
     place = np.arange(chip.l2.shape[1])[:, None] + np.arange(chip.l2.shape[2])  # spreads the dirty ways over the sets
     chip.l2["dirty"][:, np.floor((place + 1) * dirty_l2) > np.floor(place * dirty_l2)] = ALL_SECTORS
     pool = TracePool(program, table, traces, place_regions(regions), -(-block_threads // 32))
@@ -199,19 +209,27 @@ def time_launch(
         sm_cycles=int(sm_cycles.sum()),
         occupancy=fits,
         traffic_bytes=dict(zip(TRAFFIC, chip.sms["bytes"].sum(axis=0).tolist(), strict=True)),
-        issued=chip.issued,
+        issued=chip.issued.sum(axis=0),
         counts=pool.counts,
-        stalled=chip.stalled,
+        stalled=chip.stalled.sum(axis=0),
         warps=records,
         events=_events(chip),
     )
 
 
 def new_chip(
-    spec: GpuSpec, rows: int, shared_bytes: int, events: int, *, check_hazards: bool, sm_count: int | None = None
+    spec: GpuSpec,
+    rows: int,
+    shared_bytes: int,
+    events: int,
+    *,
+    check_hazards: bool,
+    sm_count: int | None = None,
+    threads: int | None = None,
 ) -> tuple[Chip, np.ndarray]:
     """An idle chip with cold caches, and its `CONFIG`; all SMs of the spec unless `sm_count` says otherwise."""
     count = spec.sm_count if sm_count is None else sm_count
+    parts = max(1, min(threads or os.cpu_count() or 1, count // _SMS_A_THREAD))
     configs = configuration(
         spec,
         l1_data_bytes=max(spec.memory.l1_bytes - shared_bytes, 128),
@@ -236,8 +254,8 @@ def new_chip(
         l0_used=np.zeros((count, SUB_CORES, lines), np.int64),
         l1i_ready=np.full((count, lines), NEVER),
         l1i_used=np.zeros((count, lines), np.int64),
-        issued=np.zeros(rows, np.int64),
-        stalled=np.zeros((rows, REASONS), np.int64),
+        issued=np.zeros((parts, rows), np.int64),
+        stalled=np.zeros((parts, rows, REASONS), np.int64),
         log=np.zeros((count, events), LOG),
         hazards=hazards,
         ready=np.zeros((count, SUB_CORES * LOCALS, 256) if check_hazards else (count, 0, 0), np.int64),
@@ -255,25 +273,42 @@ def _run(
     progress: Callable[[int], None] | None,
 ) -> np.ndarray:
     """Alternate between simulating and reading blocks; returns the warp records."""
-    kept, room, launched, status = [], WARP_RECORDS, 0, NEEDS_BLOCKS
-    while status != FINISHED:
-        if status == NEEDS_BLOCKS:
-            records, launched = pool.refill(chip, launched)
-            kept.append(records[: max(room, 0)])
-            room -= len(records)
-        status, launched = run(chip, table, pool.pool, launched, pool.more, slots, _QUANTA, configs)
-        if status == FAILED:
-            raise ExecutionError(f"kernel {program.name}: a bound of the core model was exceeded: {_error(chip)}")
-        if progress is not None:
-            progress(int(chip.sms["clock"].max(initial=0)))
+    parts = len(chip.issued)
+    with ThreadPoolExecutor(parts - 1) if parts > 1 else nullcontext() as workers:
+        kept = _run_all(program, chip, table, pool, slots, configs, progress, workers)
     stuck = chip.subs["warp"][chip.subs["warp"] >= 0]
     if len(stuck):
         sm, sub, local = (int(index[0]) for index in np.nonzero(chip.subs["warp"] >= 0))
         reason = StallReason(int(chip.subs["reason"][sm, sub, local])).name
         where = program.where(int(chip.subs["row"][sm, sub, local]))
         raise ExecutionError(f"{where}: {len(stuck)} warps wait for ever; the first for {reason}")
+    return _warp_records(kept)
+
+
+def _run_all(
+    program: Program,
+    chip: Chip,
+    table: np.ndarray,
+    pool: TracePool,
+    slots: int,
+    configs: np.ndarray,
+    progress: Callable[[int], None] | None,
+    workers: Executor | None,
+) -> np.ndarray:
+    """Simulate until nothing moves any more; returns the pool's records of the warps."""
+    kept, room, launched, status = [], WARP_RECORDS, 0, NEEDS_BLOCKS
+    while status != FINISHED:
+        if status == NEEDS_BLOCKS:
+            records, launched = pool.refill(chip, launched)
+            kept.append(records[: max(room, 0)])
+            room -= len(records)
+        status, launched = run(chip, table, pool.pool, launched, pool.more, slots, _QUANTA, configs, workers)
+        if status == FAILED:
+            raise ExecutionError(f"kernel {program.name}: a bound of the core model was exceeded: {_error(chip)}")
+        if progress is not None:
+            progress(int(chip.sms["clock"].max(initial=0)))
     kept.append(pool.pool.warps[: max(room, 0)])
-    return _warp_records(np.concatenate(kept))
+    return np.concatenate(kept)
 
 
 def _error(chip: Chip) -> str:

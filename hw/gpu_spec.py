@@ -151,7 +151,6 @@ class CopySpec(_Spec):
         start: acceptance of a bulk copy to its first request to L2.
         bytes_per_cycle: what the copy engine asks L2 for, or reads from shared memory.
         fence: a fence of the asynchronous proxy (FENCE.VIEW.ASYNC).
-        block_membar: a MEMBAR of block scope.
     """
 
     barrier_test: Cycles
@@ -161,7 +160,6 @@ class CopySpec(_Spec):
     start: Cycles
     bytes_per_cycle: Annotated[int, Field(ge=8, le=1024)]
     fence: Cycles
-    block_membar: Cycles
 
 
 class ProductSpec(_Spec):
@@ -203,7 +201,8 @@ class CoreSpec(_Spec):
     branch_redirect: Cycles  # taken branch to the first fetch at its target
     wide_multiply_port_cycles: Cycles  # the issue port stays busy this much longer after IMAD.WIDE
     fp32_on_alu: bool  # FP32 operations may also use the integer pipe
-    membar_cycles: Cycles
+    membar_cycles: Cycles  # of a MEMBAR
+    block_membar_cycles: Cycles  # of one of block scope
     dependence: DependenceSpec
     units: dict[str, UnitSpec]
     tensor: TensorSpec

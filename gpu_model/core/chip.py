@@ -2,9 +2,10 @@
 
 No reply from L2 and no new block can reach an SM within the quantum in which it was asked for, so SMs are
 independent inside a quantum, and requests of all SMs are served in order of (cycle, SM): the result does
-not depend on the order in which SMs are simulated.
+not depend on the order in which SMs are simulated, nor on how many threads do it.
 """
 
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,7 @@ from gpu_model.core.state import (
     Memory,
 )
 
-QUANTUM = 64  # at most the shortest L2 latency and block launch that a spec may have
-FINISHED, NEEDS_BLOCKS, PAUSED, FAILED = range(4)
+FINISHED, NEEDS_BLOCKS, PAUSED, FAILED, RUNNING = range(5)
 _SECTOR_BYTES = 32
 
 
@@ -49,8 +49,8 @@ class Chip(NamedTuple):
     l0_used: np.ndarray
     l1i_ready: np.ndarray  # int64[n, lines]
     l1i_used: np.ndarray
-    issued: np.ndarray  # int64[rows]
-    stalled: np.ndarray  # int64[rows, reasons]
+    issued: np.ndarray  # int64[parts, rows], by the thread that simulates an SM
+    stalled: np.ndarray  # int64[parts, rows, reasons]
     log: np.ndarray  # LOG[n, bound]
     hazards: np.ndarray  # HAZARD[n, 1]
     ready: np.ndarray  # int64[n, 64, 256] or [n, 0, 0]
@@ -134,12 +134,11 @@ def serve(chip, sm, message, config):
 def _deliver(chip, index, message, config):
     """Serve a message and tell the L1 line and the request that wait for it."""
     sm = chip.sms[index]
-    if message.kind == MESSAGE_MERGE:
+    if message.kind == MESSAGE_MERGE and chip.l1[index, message.set, message.way].tag == message.line + 1:
         filled = message.time
-        entry = chip.l1[index, message.set, message.way]
         for sector in range(4):
-            if message.sectors >> sector & 1 and entry.tag == message.line + 1 and entry.ready[sector] < NEVER:
-                filled = max(filled, entry.ready[sector])
+            if message.sectors >> sector & 1:
+                filled = max(filled, chip.l1[index, message.set, message.way].ready[sector])
     else:
         filled = serve(chip, sm, message, config)
         if message.set >= 0:
@@ -212,19 +211,6 @@ def dispatch(chip, pool, launched, slots, now, config):
 
 
 @njit(cache=True, nogil=True)
-def _run_quantum(chip, table, pool, until, config):
-    for index in range(len(chip.sms)):
-        sm = chip.sms[index]
-        if sm.next < until:
-            instructions = Instructions(
-                chip.l0_ready[index], chip.l0_used[index], chip.l1i_ready[index], chip.l1i_used[index]
-            )
-            memory = Memory(pool.accesses, pool.lines, chip.l1[index], chip.messages[index])
-            account = Account(chip.issued, chip.stalled, chip.log[index], chip.hazards[index], chip.ready[index])
-            run_sm(sm, chip.subs[index], table, pool.entries, instructions, memory, pool.warps, until, config, account)
-
-
-@njit(cache=True, nogil=True)
 def _borrow_chip(chip):
     return Chip(
         borrowed(chip.sms),
@@ -259,7 +245,59 @@ def _borrow_pool(pool):
 
 
 @njit(cache=True, nogil=True)
-def run(chip, table, pool, launched, more, slots, quanta, configs):
+def _begin_quantum(chip, pool, launched, more, slots, configs):
+    """Hand out blocks; returns RUNNING, NEEDS_BLOCKS or FINISHED, the pool's blocks launched, and the next cycle."""
+    chip, pool, config = _borrow_chip(chip), _borrow_pool(pool), borrowed(configs)[0]
+    now, begin = 0, NEVER
+    for index in range(len(chip.sms)):
+        now = max(now, chip.sms[index].clock)
+    launched = dispatch(chip, pool, launched, slots, now, config)
+    if more and launched == len(pool.blocks) and next_free_slot(chip, slots)[0] >= 0:
+        return NEEDS_BLOCKS, launched, now
+    for index in range(len(chip.sms)):
+        begin = min(begin, chip.sms[index].next)
+    return (FINISHED if begin == NEVER else RUNNING), launched, max(begin, now)
+
+
+@njit(cache=True, nogil=True)
+def _run_sms(chip, table, pool, part, parts, until, configs):
+    """Advance every `parts`-th SM to `until`."""
+    chip, pool, table, config = _borrow_chip(chip), _borrow_pool(pool), borrowed(table), borrowed(configs)[0]
+    for index in range(part, len(chip.sms), parts):
+        sm = chip.sms[index]
+        if sm.next < until:
+            instructions = Instructions(
+                chip.l0_ready[index], chip.l0_used[index], chip.l1i_ready[index], chip.l1i_used[index]
+            )
+            memory = Memory(pool.accesses, pool.lines, chip.l1[index], chip.messages[index])
+            account = Account(
+                chip.issued[part], chip.stalled[part], chip.log[index], chip.hazards[index], chip.ready[index]
+            )
+            run_sm(sm, chip.subs[index], table, pool.entries, instructions, memory, pool.warps, until, config, account)
+
+
+@njit(cache=True, nogil=True)
+def _end_quantum(chip, begin, until, configs):
+    """Serve what the SMs asked for; True if one of them failed."""
+    chip, config = _borrow_chip(chip), borrowed(configs)[0]
+    serve_messages(chip, begin, until, config)
+    failed = False
+    for index in range(len(chip.sms)):
+        failed |= chip.sms[index].error != 0
+    return failed
+
+
+def run(
+    chip: Chip,
+    table: np.ndarray,
+    pool: Pool,
+    launched: int,
+    more: bool,
+    slots: int,
+    quanta: int,
+    configs: np.ndarray,
+    workers: Executor | None = None,
+) -> tuple[int, int]:
     """Run until the pool's blocks are all done, or until a slot is free and the pool is empty but not the launch.
 
     Args:
@@ -271,35 +309,25 @@ def run(chip, table, pool, launched, more, slots, quanta, configs):
         slots: blocks an SM holds.
         quanta: pause after so many, so that the caller can show progress or stop.
         configs: `CONFIG[1]`.
+        workers: simulate all parts of `chip.issued` but one; None if there is but one.
 
     Returns:
         FINISHED, NEEDS_BLOCKS, PAUSED or FAILED, and the blocks of the pool launched.
     """
-    return _run(
-        _borrow_chip(chip), borrowed(table), _borrow_pool(pool), launched, more, slots, quanta, borrowed(configs)
-    )
-
-
-@njit(cache=True, nogil=True)
-def _run(chip, table, pool, launched, more, slots, quanta, configs):
-    config = configs[0]
-    now = 0
-    for index in range(len(chip.sms)):
-        now = max(now, chip.sms[index].clock)
+    parts, quantum = len(chip.issued), int(configs["quantum"][0])
     for _ in range(quanta):
-        launched = dispatch(chip, pool, launched, slots, now, config)
-        if more and launched == len(pool.blocks) and next_free_slot(chip, slots)[0] >= 0:
-            return NEEDS_BLOCKS, launched
-        begin = NEVER
-        for index in range(len(chip.sms)):
-            begin = min(begin, chip.sms[index].next)
-        if begin == NEVER:
-            return FINISHED, launched
-        begin = max(begin, now)
-        now = begin + QUANTUM
-        _run_quantum(chip, table, pool, now, config)
-        serve_messages(chip, begin, now, config)
-        for index in range(len(chip.sms)):
-            if chip.sms[index].error:
-                return FAILED, launched
+        status, launched, begin = _begin_quantum(chip, pool, launched, more, slots, configs)
+        if status != RUNNING:
+            return status, launched
+        until = begin + quantum
+        others = [
+            workers.submit(_run_sms, chip, table, pool, part, parts, until, configs)
+            for part in range(1, parts)
+            if workers is not None
+        ]
+        _run_sms(chip, table, pool, 0, parts, until, configs)
+        for other in others:
+            other.result()
+        if _end_quantum(chip, begin, until, configs):
+            return FAILED, launched
     return PAUSED, launched

@@ -97,16 +97,15 @@ def pipe_ready(sm, sub, op):
 def constant_ready(sub, line, cycle, config):
     """When a constant operand's line is in L0-FL; a miss starts its fill."""
     where = line % config.constant_sets
-    tags, used = sub.constant_tag[where], sub.constant_used[where]
     oldest = 0
     for way in range(config.constant_ways):
-        if tags[way] == line:
-            used[way] = cycle
+        if sub.constant_tag[where, way] == line:
+            sub.constant_used[where, way] = cycle
             return sub.constant_ready[where, way]
-        if used[way] < used[oldest]:
+        if sub.constant_used[where, way] < sub.constant_used[where, oldest]:
             oldest = way
-    tags[oldest] = line
-    used[oldest] = cycle
+    sub.constant_tag[where, oldest] = line
+    sub.constant_used[where, oldest] = cycle
     sub.constant_ready[where, oldest] = cycle + config.constant_miss
     return cycle + config.constant_miss
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import deque
 
 import numpy as np
 
@@ -26,6 +27,15 @@ from gpu_model.core.stalls import StallReason
 from gpu_model.errors import UnsupportedInstruction
 from gpu_model.program import NO_COUNTER, ZERO_REGISTER, Operand, Program
 from hw.gpu_spec import GpuSpec
+
+# A member of an enumeration takes Python longer to find than an integer of this module.
+_NOTHING, _REGISTER, _MEMORY, _CONSTANT = (
+    int(kind) for kind in (Operand.NONE, Operand.REGISTER, Operand.MEMORY, Operand.CONSTANT)
+)
+_UNIFORM = int(Operand.UNIFORM)
+_OPERANDS_IN_SLOTS = (_REGISTER, int(Operand.IMMEDIATE), _CONSTANT, _UNIFORM)
+_KEPT_TABLES = 32
+_tables: deque[tuple[Program, GpuSpec, np.ndarray]] = deque(maxlen=_KEPT_TABLES)
 
 MAX_READS = 16
 MAX_RANGES = 12
@@ -93,11 +103,14 @@ _TENSOR_SHAPES = {
 
 
 def lower(program: Program, spec: GpuSpec) -> np.ndarray:
-    """Build the `LOWERED` table of a program on a GPU.
+    """Build the `LOWERED` table of a program on a GPU; not to be changed, as later launches of the same get it again.
 
     Raises:
         UnsupportedInstruction: an opcode without a timing entry, or a program of another architecture.
     """
+    for known, gpu, table in _tables:
+        if known is program and gpu is spec:
+            return table
     if program.arch != spec.arch:
         raise UnsupportedInstruction(
             f"kernel {program.name} is sm_{program.arch} code, {spec.name} is sm_{spec.arch}; "
@@ -113,6 +126,7 @@ def lower(program: Program, spec: GpuSpec) -> np.ndarray:
         _lower_row(table[index], row, spec, program, index)
         if spec.core.dependence.mechanism == "scoreboard":
             lower_dependences(table[index], row, spec.arch)
+    _tables.append((program, spec, table))
     return table
 
 
@@ -170,8 +184,8 @@ def _lower_action(out: np.void, row: np.void, spec: GpuSpec) -> None:
         out["action"] = Action.LDGSTS
     elif opcode == "MEMBAR":
         out["action"] = Action.MEMBAR
-        copies = spec.core.copies if "CTA" in modifiers.split(".") else None
-        out["tail"] = copies.block_membar if copies else spec.core.membar_cycles
+        block = "CTA" in modifiers.split(".")
+        out["tail"] = spec.core.block_membar_cycles if block else spec.core.membar_cycles
 
 
 def _lower_named_barrier(out: np.void, operands: np.ndarray) -> None:
@@ -199,8 +213,9 @@ def _lower_unit(out: np.void, row: np.void, spec: GpuSpec, program: Program, ind
 
 
 def _constant_line(row: np.void, spec: GpuSpec) -> int:
-    for operand in row["operands"]:
-        if operand["kind"] == Operand.CONSTANT and operand["index"] < 0 and operand["uniform"] < 0:
+    operands = row["operands"]
+    for operand in operands[operands["kind"] == _CONSTANT]:
+        if operand["index"] < 0 and operand["uniform"] < 0:
             return (int(operand["bank"]) << 16 | int(operand["value"]) & 0xFFFF) // spec.core.constant.line_bytes
     return -1
 
@@ -290,18 +305,19 @@ def _lower_registers(out: np.void, row: np.void, spec: GpuSpec) -> None:
     operands, opcode = row["operands"], str(row["opcode"])
     sources, destination = [], opcode not in NO_DESTINATION
     slot = 1 if opcode in UNARY_SLOT_B else 0
-    for operand in operands:
-        kind = operand["kind"]
-        if destination and kind in (Operand.REGISTER, Operand.UNIFORM):
+    for operand, kind, index in zip(operands, operands["kind"].tolist(), operands["index"].tolist(), strict=True):
+        if kind == _NOTHING:
+            continue
+        if destination and kind in (_REGISTER, _UNIFORM):
             destination = False
-            if kind == Operand.REGISTER and operand["index"] != ZERO_REGISTER:
-                out["write_register"], out["writes"] = operand["index"], _destination_registers(row)
-        elif kind in (Operand.REGISTER, Operand.IMMEDIATE, Operand.CONSTANT, Operand.UNIFORM):
-            if kind == Operand.REGISTER:
+            if kind == _REGISTER and index != ZERO_REGISTER:
+                out["write_register"], out["writes"] = index, _destination_registers(row)
+        elif kind in _OPERANDS_IN_SLOTS:
+            if kind == _REGISTER:
                 sources += _operand_reads(row, operand, slot)
             slot += 1
-        elif kind == Operand.MEMORY and operand["index"] >= 0:
-            sources += [(int(operand["index"]) + i, 0, False) for i in range(1 + bool(operand["wide"]))]
+        elif kind == _MEMORY and index >= 0:
+            sources += [(index + i, 0, False) for i in range(1 + bool(operand["wide"]))]
     sources = [source for source in sources if source[0] < ZERO_REGISTER]
     out["reads"] = len(sources)
     for i, (register, position, reuse) in enumerate(sources):

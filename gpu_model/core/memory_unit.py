@@ -168,7 +168,8 @@ def _extra_cycles(op, record, config):
         return max(0, record.wavefronts - op.wavefronts)
     if op.space == _GLOBAL:
         cycles = (record.sectors * _SECTOR_BYTES + config.l1_bytes_per_cycle - 1) // config.l1_bytes_per_cycle
-        return max(0, cycles - op.occupancy)
+        conflicts = max(0, record.wavefronts - op.wavefronts) if op.action == _LDGSTS else 0
+        return max(0, cycles - op.occupancy) + conflicts
     return 0
 
 
@@ -257,11 +258,12 @@ def _look_up_line(sm, line, sectors, memory, request, cycle, config):
             if ready < 0:
                 missing |= 1 << sector
                 entry.ready[sector] = NEVER
-            elif ready == NEVER:
-                merging |= 1 << sector
             else:
-                late = max(late, ready)
                 sm.bytes[L1_HIT] += _SECTOR_BYTES
+                if ready == NEVER:
+                    merging |= 1 << sector
+                else:
+                    late = max(late, ready)
     if missing:
         send(sm, memory.messages, cycle, line, missing, request, where, way, MESSAGE_READ)
     if merging:

@@ -131,8 +131,10 @@ def step(sm, subs, index, table, entries, instructions, memory, pool_warps, cycl
                 finish_warp(sm, subs, index, local, pool_warps, cycle, config)
             wake = cycle + 1
     sub.fetch_last = sub.last
-    for i in range(sub.warps):
+    i = 0
+    while wake > cycle + 1 and i < sub.warps:
         wake = min(wake, sub.not_before[sub.order[i]])
+        i += 1
     sub.wake = max(wake, cycle + 1)
 
 
@@ -166,25 +168,33 @@ def run_sm(sm, subs, table, entries, instructions, memory, pool_warps, until, co
     """Advance an SM to `until`, or leave it asleep with `sm.next` set to the next cycle that matters."""
     cycle = max(sm.clock, sm.next)
     while cycle < until and sm.error == 0:
+        queued = 0
         for index in range(config.sub_cores):
             sub = subs[index]
-            if sub.queue_count and next_start(sub) <= cycle:
-                start_read(sm, sub, index, table, cycle, config)
-        if next_accept(sm, subs, config) <= cycle:
+            if sub.queue_count:
+                queued = 1
+                if next_start(sub) <= cycle:
+                    start_read(sm, sub, index, table, cycle, config)
+        if queued and next_accept(sm, subs, config) <= cycle:
             accept(sm, subs, table, memory, cycle, config)
         while sm.heap_count and cycle_of(sm.heap[0]) <= cycle:
             handle_event(sm, subs, table, memory, pop(sm), config, account_)
         following = NEVER
+        queued = 0
         for index in range(config.sub_cores):
             sub = subs[index]
             if sub.wake <= cycle:
                 step(sm, subs, index, table, entries, instructions, memory, pool_warps, cycle, config, account_)
             following = min(following, sub.wake)
             if sub.queue_count:
-                following = min(following, next_start(sub))
-        following = min(following, next_accept(sm, subs, config))
-        if sm.heap_count:
-            following = min(following, cycle_of(sm.heap[0]))
+                queued = 1
+                if following > cycle + 1:
+                    following = min(following, next_start(sub))
+        if following > cycle + 1:
+            if queued:
+                following = min(following, next_accept(sm, subs, config))
+            if sm.heap_count:
+                following = min(following, cycle_of(sm.heap[0]))
         cycle = max(cycle + 1, following)
     sm.clock = until
     sm.next = cycle

@@ -36,7 +36,7 @@ HEAP = 4096
 NEVER = 1 << 60
 
 _CONFIG_FIELDS = (
-    "sub_cores buffer barrier_cycles barrier_interval branch_redirect warps",
+    "quantum sub_cores buffer barrier_cycles barrier_interval branch_redirect warps",
     "read_ports write_ports reuse_cache",
     "queue_entries accept_interval pending_requests",
     "icache_perfect line_rows l0_sets l0_ways l1_sets l1_ways network_cycles icache_miss_cycles prefetch_lines",
@@ -295,6 +295,8 @@ def configuration(spec: GpuSpec, *, l1_data_bytes: int, log_bound: int, check_ha
     core, memory = spec.core, spec.memory
     data_sets = max(1, memory.l1_bytes // 128 // memory.l1_ways)
     values = {
+        # The longest within which no reply of L2 and no new block can reach an SM that asked for it.
+        "quantum": min(memory.l2_cycles, spec.block_launch_cycles),
         "sub_cores": core.sub_cores,
         "buffer": core.instruction_buffer,
         "read_ports": IDEAL_PORTS if core.rf.read_ports == "ideal" else core.rf.read_ports,

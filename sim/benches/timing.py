@@ -28,7 +28,12 @@ def measure(budget_seconds: float) -> Iterator[Measurement]:
 def _measure(name: str, work: Callable[[], object], gpu: GpuSpec, budget_seconds: float) -> Iterator[Measurement]:
     launch = catch(work, gpu)
     traces = list(execute_traced(Machine(launch, trace=True)))
-    shape = {"grid": launch.grid, "block_threads": launch.threads, "shared_bytes": launch.own_shared_bytes}
+    shape = {
+        "grid": launch.grid,
+        "block_threads": launch.threads,
+        "shared_bytes": launch.own_shared_bytes,
+        "threads": 1,
+    }
     timing = time_launch(launch.program, traces, gpu, **shape)
     seconds = best_seconds(lambda: time_launch(launch.program, traces, gpu, **shape), budget_seconds)
     yield Measurement("timing", name, timing.sm_cycles / seconds, "SM-cycles/s", PEER, PEER_SM_CYCLES)

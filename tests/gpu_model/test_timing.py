@@ -205,3 +205,43 @@ def test_turning_a_channel_around_costs_what_the_spec_says():
     )
     turns = 2 * free.traffic_bytes["dram_read"] // 128
     assert costly.cycles - free.cycles == pytest.approx(4 * turns, rel=0.02)
+
+
+def test_threads_do_not_change_the_result():
+    found = [timed(MIXED, blocks=60, repeats=2, events=4000, overrides={"sm_count": 12}, threads=n) for n in (1, 2, 3)]
+    for other in found[1:]:
+        assert other.cycles == found[0].cycles
+        assert other.traffic_bytes == found[0].traffic_bytes
+        for name in ("stalled", "issued", "warps", "events"):
+            assert (getattr(other, name) == getattr(found[0], name)).all()
+    with pytest.raises(ValueError, match="threads is 0, legal from 1 on"):
+        timed("NOP", threads=0)
+
+
+def copies(stride: int) -> BlockTrace:
+    """A warp that copies 16 words a lane from global memory to shared ones `stride` bytes apart."""
+    start, rows = np.array([0, 18]), np.array([*range(18)], np.uint32)
+    access = np.array([*range(0, 32, 2), -1, -1], np.int32)
+    lanes = np.arange(32)
+    words = [((i * 128 + 4 * lanes), (i * 4 + stride * lanes)) for i in range(16)]
+    address = np.array([row for pair in words for row in pair])
+    return BlockTrace(0, start, rows, np.full(18, 2**32 - 1, np.uint32), access, address)
+
+
+def test_bank_conflicts_of_asynchronous_copies_are_charged():
+    # Lanes 128 bytes apart fill one bank: 31 wavefronts more a copy, at the acceptance point all copies pass.
+    listing = "\n".join(["[B------:R-:W-:-:S01] LDGSTS.E [R4], [R2.64]"] * 16 + ["LDGDEPBAR"])
+    program, spec = assemble(listing + "\nEXIT"), load_gpu("rtx_a6000", WARM | {"memory.perfect_l1": True})
+    shape = {"grid": (1, 1, 1), "block_threads": 32, "shared_bytes": 8192}
+    program.rows["write_counter"][16], program.rows["wait_mask"][17], program.rows["stall"][16] = 0, 1, 2
+    spread, crowded = (time_launch(program, [copies(stride)], spec, **shape) for stride in (4, 128))
+    assert crowded.counts["conflicts"].sum() == 16 * 31
+    assert spread.counts["conflicts"].sum() == 0
+    assert 15 * 31 - 16 * 4 <= crowded.cycles - spread.cycles <= 16 * 31
+
+
+@pytest.mark.parametrize(("scope", "cycles"), [("GPU", 186), ("CTA", 53)])
+def test_a_memory_barrier_of_a_block_is_cheaper(scope, cycles):
+    # 186 and 53 cycles: the simulator released with Huerta et al., MICRO 2025.
+    with_barrier, without = (timed(f"{code}\nNOP", warps=1) for code in (f"MEMBAR.SC.{scope}", "NOP"))
+    assert with_barrier.cycles - without.cycles == cycles - 1
