@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 ACCENT = "#3451b2"
+LONGEST_LABEL = 36  # characters beside a bar
 # Muted, distinguishable without colour vision (after Okabe and Ito's ordering), one per stall reason.
 PALETTE = (
     "#3451b2", "#e08e45", "#3f9b82", "#b8577e", "#6fa8dc", "#c9b037", "#7d6bb5", "#8a9a5b", "#c0603f", "#98a2b3",
@@ -37,10 +38,17 @@ def stacked_shares(rows: Sequence[str], parts: Mapping[str, Sequence[float]], un
         figure.add_bar(
             name=name, y=list(rows), x=shares, customdata=list(amounts), orientation="h", hovertemplate=hover
         )
-    figure.update_layout(barmode="stack", bargap=0.35, legend={"orientation": "h", "y": -0.25, "traceorder": "normal"})
+    below = -30 / (34 * len(rows) + 30)  # room for the tick labels, as a share of the plot's height
+    figure.update_layout(barmode="stack", bargap=0.35, legend={"orientation": "h", "y": below, "traceorder": "normal"})
     figure.update_xaxes(range=[0, 100], ticksuffix=" %", **_GRID)
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    short = [_shortened(row) for row in rows]
+    figure.update_yaxes(autorange="reversed", automargin=True, tickvals=list(rows), ticktext=short)
     return _fragment(figure, height=150 + 34 * len(rows))
+
+
+def _shortened(label: str) -> str:
+    """A label that leaves room for the bars: its two ends if it is long."""
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 13]}…{label[-12:]}"
 
 
 def grouped_bars(names: Sequence[str], groups: Mapping[str, Sequence[float]], unit: str) -> str:
@@ -128,6 +136,6 @@ def rooflines(
         name = f"{kind} peak, {peak:.4g} T/s"
         figure.add_scatter(x=[left, right], y=[peak, peak], mode="lines", line=line, name=name)
     figure.update_layout(legend={"orientation": "h", "y": -0.25})
-    figure.update_xaxes(type="log", title="operations a byte", dtick=1, **_GRID)
+    figure.update_xaxes(type="log", title="operations a byte", dtick="D2", **_GRID)
     figure.update_yaxes(type="log", title="10^12 operations a second", dtick=1, **_GRID)
     return _fragment(figure, height=380)

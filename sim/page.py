@@ -7,8 +7,8 @@ STYLE = """
 :root { --ink: #1c2333; --soft: #667085; --line: #e4e7ec; --tint: #f7f8fa; --accent: #3451b2; --good: #1a7f4b;
         --bad: #b42318; }
 * { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: #fff; font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Inter,
-       Roboto, "DejaVu Sans", sans-serif; }
+body { margin: 0; color: var(--ink); background: #fff; overflow-wrap: break-word; font: 15px/1.55 system-ui,
+       -apple-system, "Segoe UI", Inter, Roboto, "DejaVu Sans", sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 40px 28px 72px; }
 header { border-bottom: 1px solid var(--line); padding-bottom: 22px; margin-bottom: 26px; }
 .brand { color: var(--accent); font-weight: 650; letter-spacing: .02em; font-size: 13px; text-transform: uppercase; }
@@ -29,6 +29,7 @@ th { text-align: left; color: var(--soft); font-weight: 550; border-bottom: 1px 
 td { border-bottom: 1px solid var(--line); padding: 6px 10px 6px 0; vertical-align: top; }
 th:not(:first-child), td:not(:first-child) { padding-left: 14px; }
 th { white-space: nowrap; }
+td:first-child { overflow-wrap: anywhere; min-width: 9ch; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
           white-space: pre-wrap; overflow-wrap: anywhere; }

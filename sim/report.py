@@ -97,7 +97,7 @@ def _launches(run: RunResult) -> str:
     for index, launch in longest(run.launches):
         timing = launch.timing
         rows.append((
-            _name(index, launch), " x ".join(map(str, timing.grid)), launch.block_threads, timing.cycles,
+            _name(index, launch), "\u00a0x\u00a0".join(map(str, timing.grid)), launch.block_threads, timing.cycles,
             timing.microseconds, timing.warp_instructions, round(timing.ipc, 2),
             timing.occupancy.warps, timing.occupancy.limited_by,
         ))  # fmt: skip

@@ -48,7 +48,7 @@ _TOGGLES = (
 
 _ALL = (
     Metric("qsnr_db", "dB", True, "signal to error of the dot products", _DOTS),
-    Metric("cast_qsnr_db", "dB", True, "the same with exact sums: what the format alone costs", _DOTS),
+    Metric("cast_qsnr_db", "dB", True, "signal to error with exact sums: what the format alone costs", _DOTS),
     Metric("max_abs_err", "", False, "largest error of a dot product", _DOTS),
     Metric(
         "max_abs_err_tree", "", False, "largest error that summing adds", "tree against float64 of the cast operands"
@@ -61,8 +61,8 @@ _ALL = (
     Metric("flip_flops", "bit", False, "accumulator registers of the array", _RTL, Origin.MEASURED),
     Metric("nand2_cycles", "NAND2 cycles", False, "gates times cycles", f"{_RTL}; {_ARRAY}"),
     Metric("energy", "nJ", False, "the array's energy for the recorded dot products", _TOGGLES),
-    Metric("pj_per_mac", "pJ", False, "the same for one multiply-accumulate", _TOGGLES),
-    Metric("pj_per_output", "pJ", False, "the same for one dot product", _TOGGLES),
+    Metric("pj_per_mac", "pJ", False, "the array's energy for one multiply-accumulate", _TOGGLES),
+    Metric("pj_per_output", "pJ", False, "the array's energy for one dot product", _TOGGLES),
     Metric("gpu_cycles", "cycles", False, "the GPU's cycles for all launches", "core model of the named GPU"),
 )
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
