@@ -8,9 +8,11 @@ from importlib import import_module
 from sim.gallery.claim import Entry
 
 NAMES = (
+    "deft",
     "dfloat11",
     "flash-traffic",
     "gpu-core",
+    "hydragen",
     "int-or-float",
     "npu-utilisation",
     "olive",
