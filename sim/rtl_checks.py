@@ -6,15 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from amaranth.lib.wiring import Component
 
 from hw.mac import step
 from hw.technology import load_technology, technology_names
 from rtl import emit, liberty, tools
+from rtl.array import ArrayDesign, MacArray
 from rtl.cosim import MacVectors, run_cocotb
+from rtl.engine import EngineDesign, TileEngine
 from rtl.equality import Difference, check_dots, check_product_pairs, check_single_cycles
 from rtl.mac import Mac, MacDesign, PipelinedMac, Tree
 from rtl.mac import pipeline as pipeline_of
 from rtl.mac.pipeline import check_tree
+from rtl.requantise import Requantise
 from rtl.stimulus import Cycles
 from rtl.synthesis import area, area_of_blocks, liberty_area, longest_path
 from sim.errors import SimError
@@ -52,15 +56,30 @@ def mac(design: MacDesign, registers: int) -> Mac | PipelinedMac:
     return PipelinedMac(design, pipeline_of(registers)) if registers else Mac(design)
 
 
-def build(design: MacDesign, path: Path, say: Say, registers: int = 0) -> None:
-    """Write the registered MAC's Verilog; the same bytes for the same design and Yosys."""
-    text = emit.verilog(mac(design, registers), "mac")
+_PARTS: dict[str, Callable[[MacDesign], Component]] = {
+    "array": lambda design: MacArray(ArrayDesign(design)),
+    "requantiser": lambda design: Requantise(design, 64),
+    "engine": lambda design: TileEngine(EngineDesign(ArrayDesign(design))),
+}
+
+
+def build(design: MacDesign, path: Path, say: Say, registers: int = 0, part: str = "mac") -> None:
+    """Write Verilog of the MAC with its accumulator, or of another part; the same bytes for the same design and Yosys.
+
+    Raises:
+        SimError: no such part, registers in another part than the MAC, or a file that cannot be written.
+    """
+    if part not in ("mac", *_PARTS):
+        raise SimError(f"--part: got {part!r}, legal mac, {', '.join(_PARTS)}")
+    if part != "mac" and registers:
+        raise SimError(f"--pipeline: got {registers} with --part {part}, legal 0 but for the MAC")
+    text = emit.verilog(mac(design, registers) if part == "mac" else _PARTS[part](design), part)
     try:
         path.write_text(text)
     except OSError as error:
         raise SimError(f"{path} cannot be written: {error}; try another --output") from None
     digest = hashlib.sha256(text.encode()).hexdigest()
-    say(f"{path}: module mac, M = {design.mantissa_bits}, modes {', '.join(design.names)}; sha256 {digest[:16]}")
+    say(f"{path}: module {part}, M = {design.mantissa_bits}, modes {', '.join(design.names)}; sha256 {digest[:16]}")
     if registers:
         say(_timing(registers))
 

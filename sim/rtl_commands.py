@@ -18,6 +18,9 @@ ElementOption = Annotated[
 ]
 MantissaOption = Annotated[int, typer.Option("--mantissa-bits", help="M of the accumulator, 12 to 23.")]
 FourBitOption = Annotated[int, typer.Option("--four-bit-products", help="FP4 products a cycle, 8 or 16.")]
+PartOption = Annotated[
+    str, typer.Option(help="mac; array, 8 x 8 of them; requantiser, of 64 outputs; engine, array between two streams.")
+]
 TreeOption = Annotated[str, typer.Option(help="How products are summed: hybrid, fp32-addition or long-integer.")]
 PipelineOption = Annotated[
     int, typer.Option(min=0, max=5, help="Places of registers inside; from 4 on a step takes more than a cycle.")
@@ -42,19 +45,20 @@ def prove(mantissa_bits: MantissaOption = 16, element: ElementOption = None, fou
 
 @rtl_app.command()
 def build(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The Verilog file.")] = Path("mac.v"),
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The Verilog file; PART.v if absent.")] = None,
     mantissa_bits: MantissaOption = 16,
     four_bit: FourBitOption = 8,
     pipeline: PipelineOption = 0,
     tree: TreeOption = "hybrid",
+    part: PartOption = "mac",
 ) -> None:
-    """Write the MAC's Verilog, byte for byte the same every time."""
+    """Write Verilog of the MAC or of what is built from it, byte for byte the same every time."""
     from rtl import tools
 
     tools.require("synthesis")
     from sim import rtl_checks
 
-    rtl_checks.build(_design(mantissa_bits, four_bit, tree), output, typer.echo, pipeline)
+    rtl_checks.build(_design(mantissa_bits, four_bit, tree), output or Path(f"{part}.v"), typer.echo, pipeline, part)
 
 
 @rtl_app.command("test")

@@ -34,7 +34,7 @@ class Netlist:
     def __init__(self, component: Component, name: str, cuts: Sequence[str] = ()):
         self._name = name
         text = emit.smt2(component, name, cuts)
-        self._widths = dict(_declared(text))
+        self._widths = dict(declared_nets(text))
         if registers := [line for line in text.splitlines() if line.startswith("; yosys-smt2-register")]:
             raise tools.ToolError(f"{name} has state, must be combinational: {registers[0]}")
         self._text = text
@@ -58,7 +58,7 @@ class Netlist:
         return {path: equation.arg(1) for path, equation in zip(self._widths, equations, strict=True)}
 
 
-def _declared(text: str) -> list[tuple[str, int]]:
+def declared_nets(text: str) -> list[tuple[str, int]]:
     """Names and widths of the nets, from the comments that Yosys writes for this purpose."""
     found = []
     for line in text.splitlines():

@@ -48,11 +48,22 @@ def test_build_takes_registers_and_trees(tmp_path: Path) -> None:
     for arguments, message in (
         (["--tree", "binary"], "got 'binary', legal hybrid, fp32-addition, long-integer"),
         (["--tree", "long-integer", "--pipeline", "4"], "got ALIGNED with long-integer, legal with hybrid"),
+        (["--part", "core"], "got 'core', legal mac, array, requantiser, engine"),
+        (["--part", "array", "--pipeline", "1"], "got 1 with --part array, legal 0 but for the MAC"),
         (["--four-bit-products", "4"], "four_bit_products: got 4, legal 8 or 16"),
     ):
         refused = runner.invoke(cli.app, ["rtl", "build", "-o", str(file), *arguments])
         assert refused.exit_code == cli.USER_ERROR
         assert message in refused.stderr
+
+
+@pytest.mark.slow
+def test_build_writes_the_parts(tmp_path: Path) -> None:
+    for part, port in (("requantiser", "output [7:0] code__63"), ("engine", "output out__valid")):
+        file = tmp_path / f"{part}.v"
+        made = runner.invoke(cli.app, ["rtl", "build", "-o", str(file), "--part", part])
+        assert f"module {part}, M = 16" in made.output
+        assert port in file.read_text()
 
 
 def test_a_missing_tool_is_named_and_the_rest_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,9 @@
+"""A tile engine around the array: operands stream in, requantised blocks stream out, registers say how many.
+
+`control` counts steps and tiles and keeps the handshakes; `tile_engine` connects it with array and requantiser.
+"""
+
+from rtl.engine.control import TileControl
+from rtl.engine.tile_engine import EngineDesign, TileEngine
+
+__all__ = ["EngineDesign", "TileControl", "TileEngine"]
