@@ -12,17 +12,17 @@ from sim.language.command import designs
 
 
 def test_the_command_writes_rows_and_a_page(tmp_path):
-    arguments = ["--format", "MXFP4", "--tree", "hybrid", "--tree", "long-integer", "--steps", "3"]
+    arguments = ["--format", "MXFP4", "--format", "NVFP4", "--steps", "3"]
     result = CliRunner().invoke(app, ["language", *arguments, "--report", str(tmp_path), "--json"])
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout.splitlines()[-1])
-    reference, hybrid, exact = rows
+    reference, power_of_two, other = rows
     assert (reference["format"], reference["energy_pj"]) == ("float32", None)
-    assert 500 < hybrid["energy_pj"] < 50_000  # 81,920 products at 6 to 600 fJ
-    assert exact["energy_pj"] is None
-    assert "no RTL" in exact["note"]
-    assert hybrid["loss"] != reference["loss"]
-    assert pd.read_parquet(tmp_path / "language.parquet").to_dict("records")[1]["loss"] == hybrid["loss"]
+    assert 500 < power_of_two["energy_pj"] < 50_000  # 81,920 products at 6 to 600 fJ
+    assert other["energy_pj"] is None
+    assert "no RTL" in other["note"]
+    assert power_of_two["loss"] != reference["loss"]
+    assert pd.read_parquet(tmp_path / "language.parquet").to_dict("records")[1]["loss"] == power_of_two["loss"]
     assert "MXFP4/32 hybrid M=16 8x8" in (tmp_path / "language.html").read_text()
 
 
