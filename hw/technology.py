@@ -11,7 +11,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "technology"
 _CONSTANTS = (
     "voltage_v", "pair_ff", "internal_ff", "gate_wire_ff", "wire_ff_per_um", "register_clock_ff",
-    "register_toggle_ff", "nand2_um2",
+    "register_toggle_ff", "nand2_um2", "sram_bit_ff",
 )  # fmt: skip
 
 
@@ -33,6 +33,7 @@ class Technology:
         register_clock_ff: switched twice a cycle inside a clocked flip-flop and by its clock pin.
         register_toggle_ff: switched inside a flip-flop when its output changes.
         nand2_um2: area of a NAND2, for the length of wires between blocks.
+        sram_bit_ff: switched for one bit read from or written to a scratchpad bank of some KiB.
         sources: of each of them.
     """
 
@@ -45,6 +46,7 @@ class Technology:
     register_clock_ff: float
     register_toggle_ff: float
     nand2_um2: float
+    sram_bit_ff: float
     sources: dict[str, str]
 
     def energy_fj(self, farads_ff: float) -> float:

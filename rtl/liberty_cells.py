@@ -25,6 +25,7 @@ PITCHES_PER_WIRE = (
     4  # as in hw/technology: a mean net of a small block (Donath 1979), a pitch the root of a NAND2's area
 )
 WIRE_FF_PER_UM = 0.2  # as there (Ho, Mai, Horowitz 2001)
+_SRAM_PITCHES_FF = 130 / 0.0583**0.5  # a library has no memories: 7 nm's `sram_bit_ff`, with the gate pitch
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ def technology_of(library: CellLibrary) -> Technology:
         register_clock_ff=flop.clock_fj / square + flop.inputs[flop.clock],
         register_toggle_ff=2 * state.energy_fj(3 * pin_ff) / square,
         nand2_um2=nand.area,
+        sram_bit_ff=_SRAM_PITCHES_FF * nand.area**0.5,
         sources={"cells": f"{nand.name}, {flop.name} of {library.name}"},
     )
 

@@ -122,6 +122,13 @@ def power(
         list[Path] | None,
         typer.Option("--liberty", help="Map to this library's cells and charge its energies; may be repeated."),
     ] = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Scratchpad, streams and requantiser too, beside the published system.")
+    ] = False,
+    clock: Annotated[
+        float | None,
+        typer.Option(min=1, help="MHz that the MAC is mapped for in a library's cells; area alone if absent."),
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="How far the technology's table is from the library.")
     ] = False,
@@ -132,10 +139,16 @@ def power(
 
     tools.require("synthesis")
     from sim.console import Console
-    from sim.rtl_power import gaussian_tiles, report_power, script_tiles
+    from sim.rtl_power import gaussian_tiles, report_power, report_system, script_tiles
 
     if calibrate and not liberty:
         raise SimError("--calibrate compares with a library; give its files with --liberty")
+    if clock and not liberty:
+        raise SimError("--clock is a target for a library's cells; give its files with --liberty")
+    if system and (liberty or glitches):
+        raise SimError(
+            "--system is charged by a technology's table, without glitches; leave --liberty and --glitches out"
+        )
     if liberty and glitches:
         raise SimError("--glitches counts with one delay a gate, which a library's cells do not have; leave one out")
     node, design, names = load_technology(technology), _design(mantissa_bits, tree=tree), _names(element)
@@ -146,6 +159,8 @@ def power(
         operands = script_tiles(script, context.args, gpu, tiles, Console())
     if not liberty:
         report_power(design, names, operands, node, typer.echo, glitches=glitches)
+        if system:
+            report_system(design, names, operands, node, typer.echo)
         return
     from rtl.liberty_cells import load_library
     from sim.rtl_calibrate import calibrate as compare
@@ -154,7 +169,7 @@ def power(
     if calibrate:
         compare(design, names, operands, node, library, typer.echo)
     else:
-        report_power(design, names, operands, library, typer.echo)
+        report_power(design, names, operands, library, typer.echo, megahertz=clock)
 
 
 def _design(mantissa_bits: int, four_bit_products: int = 8, tree: str = "hybrid") -> "MacDesign":

@@ -11,17 +11,20 @@ from mx_formats.quantize import Quantized, quantize
 from mx_formats.scale import E8M0
 from rtl.liberty_cells import CellLibrary, technology_of
 from rtl.mac import MacDesign
-from rtl.power.activity import SIDE
+from rtl.power.activity import SIDE, activity
 from rtl.power.array import ArrayEnergy, array_energy, full_array
-from rtl.power.cells import cell_energy, map_to_cells
+from rtl.power.cells import SLOW_PS, cell_energy, map_to_cells
+from rtl.power.system import SystemEnergy, system_energy
 from sim.console import Console
 from sim.dots import BLOCK, Dots
 from sim.errors import SimError
 
 # Ratios of energy per operation to INT8's, arXiv 2511.06313, whole system: 657 / 1438 to 1675 / 4065 GOPS/W.
-PUBLISHED = {"INT8": (1.0, 1.0), "E2M1": (4065 / 657, 4065 / 657)} | dict.fromkeys(
-    ("E5M2", "E4M3", "E3M2", "E2M3"), (1438 / 657, 1675 / 657)
+PUBLISHED_GOPS_PER_WATT = {"INT8": (657.0, 657.0), "E2M1": (4065.0, 4065.0)} | dict.fromkeys(
+    ("E5M2", "E4M3", "E3M2", "E2M3"), (1438.0, 1675.0)
 )
+PUBLISHED = {name: (low / 657, high / 657) for name, (low, high) in PUBLISHED_GOPS_PER_WATT.items()}
+MEGAHERTZ = 500  # of the published system
 K = 128  # length of the dot products where no script gives them
 Operands = tuple[np.ndarray, np.ndarray]  # float32[8 t, k] twice, tiles of eight rows
 
@@ -66,6 +69,7 @@ def report_power(
     say: Callable[[str], None],
     *,
     glitches: bool = False,
+    megahertz: float | None = None,
 ) -> dict[str, ArrayEnergy]:
     """Say energy per operation of each format, its parts, and its ratio to INT8's beside the published one.
 
@@ -76,15 +80,18 @@ def report_power(
         technology: charges simple gates; a library charges the MAC in its own cells.
         say: told of each line.
         glitches: see `rtl.power.toggles`; not with a library.
+        megahertz: a clock that the MAC in a library's cells is mapped for; the smallest MAC where there is none.
     """
     delays = "one unit of delay a gate" if glitches else "no delay: every net changes at most once a cycle"
     say(f"8 x 8 {design.tree.value} MACs, M = {design.mantissa_bits}, {technology.name} at {technology.voltage_v} V, "
         f"{delays}; simulated")  # fmt: skip
     if isinstance(technology, CellLibrary):
-        mapped = map_to_cells(design, technology)
+        mapped = map_to_cells(design, technology, SLOW_PS if megahertz is None else max(1, round(1e6 / megahertz)))
         registers = technology_of(technology).sources["cells"].split(",")[1].split()[0]
         say(f"{sum(mapped.cells.values()):,} cells of {len(mapped.cells)} kinds a MAC, {mapped.area_um2:,.1f} um2; "
             f"registers {registers}")  # fmt: skip
+        say(f"longest path {mapped.delay_ps:,.0f} ps without wires, up to {1e6 / mapped.delay_ps:,.0f} MHz"
+            + ("" if megahertz is None else f"; asked for {megahertz:g} MHz"))  # fmt: skip
     say("fJ per operation        gates  accum.  operands  wires   total   GOPS/W   INT8 / this   published")
     energies: dict[str, ArrayEnergy] = {}
     for name in ("INT8", *(name for name in names if name != "INT8")):
@@ -99,6 +106,33 @@ def report_power(
         say(f"{name:<22}{found.gates:>7.1f} {found.accumulators:>7.1f} {found.operands:>9.1f} {found.wires:>6.1f} "
             f"{found.total:>7.1f} {found.gops_per_watt:>8.0f} {ratio:>13.2f}   {published}")  # fmt: skip
     return energies
+
+
+def report_system(
+    design: MacDesign, names: Sequence[str], operands: Operands, technology: Technology, say: Callable[[str], None]
+) -> dict[str, SystemEnergy]:
+    """Say energy per operation of the array and what is around it, and the throughput, beside the published system."""
+    products = operands[0].shape[1]
+    say(f"system at {MEGAHERTZ} MHz, {technology.name}, outputs of {products} products; simulated, beside the "
+        "published system, synthesised at 22 nm")  # fmt: skip
+    say("fJ per operation       array  scratchpad  streams  requant.   total   GOPS     mW   GOPS/W  published   "
+        "INT8 / this  published")  # fmt: skip
+    found: dict[str, SystemEnergy] = {}
+    for name in ("INT8", *(name for name in names if name != "INT8")):
+        a, b = cast(design, name, operands)
+        counted = activity(design, [(a, b)])
+        one = found[name] = system_energy(counted, a.format, technology, products)
+        gops = 2 * SIDE * SIDE * counted.lanes * MEGAHERTZ / 1000
+        low, high = PUBLISHED_GOPS_PER_WATT[name]
+        ratio, (least, most) = found["INT8"].total / one.total, PUBLISHED[name]
+        say(f"{name:<20}{one.array:>8.1f} {one.scratchpad:>11.1f} {one.streams:>8.1f} {one.requantiser:>9.1f} "
+            f"{one.total:>7.1f} {gops:>6.0f} {gops / one.gops_per_watt * 1000:>6.1f} {one.gops_per_watt:>8.0f} "
+            f"{_span(low, high, 0):>10} {ratio:>13.2f}  {_span(least, most, 2)}")  # fmt: skip
+    return found
+
+
+def _span(low: float, high: float, digits: int) -> str:
+    return f"{low:.{digits}f}" if low == high else f"{low:.{digits}f}-{high:.{digits}f}"
 
 
 def cast(design: MacDesign, name: str, operands: Operands) -> tuple[Quantized, Quantized]:

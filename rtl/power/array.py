@@ -50,7 +50,7 @@ def cycle_energy(found: Activity, technology: Technology) -> CycleEnergy:
     def register(bits: float, changes: float) -> float:
         return energy(bits * clock + changes * technology.register_toggle_ff)
 
-    across = _pitch_um(found, technology) * technology.wire_ff_per_um
+    across = mac_side_um(found, technology) * technology.wire_ff_per_um
     return CycleEnergy(
         gates=energy(gates),
         accumulator=register(found.accumulator_bits, found.accumulator),
@@ -111,7 +111,7 @@ def array_energy(
     return full_array(cycle_energy(found, technology), found)
 
 
-def _pitch_um(found: Activity, technology: Technology) -> float:
+def mac_side_um(found: Activity, technology: Technology) -> float:
     """Side of a square MAC."""
     nand2 = found.mac_transistors / TRANSISTORS_PER_NAND2 + NAND2_PER_REGISTER * found.accumulator_bits
     return float(np.sqrt(nand2 * technology.nand2_um2))

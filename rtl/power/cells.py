@@ -1,6 +1,7 @@
 """A MAC mapped to the cells of a Liberty file, its toggles charged with the file's own capacitances and energies."""
 
 import json
+import re
 import tempfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from rtl.power.array import CycleEnergy, cycle_energy
 from rtl.power.mapped import Mapped, assemble
 from rtl.tools import ToolError
 
+SLOW_PS = 1_000_000  # a period that every path keeps
+
 
 @dataclass(frozen=True)
 class CellNetlist:
@@ -28,16 +31,29 @@ class CellNetlist:
         energy_fj: float64[nets], of a change of each net; 0 inside a cell.
         cells: how many of each.
         area_um2: of all of them.
+        delay_ps: longest path by the mapper's timing (cells and their loads, no wires), inputs at once.
     """
 
     netlist: Mapped
     energy_fj: np.ndarray
     cells: dict[str, int]
     area_um2: float
+    delay_ps: float
 
 
-def map_to_cells(design: MacDesign, library: CellLibrary) -> CellNetlist:
-    """Map a MAC's combinational logic to a library, area driven.
+# abc's mapping for a library, with buffers for large fan-outs; then cells grow where a path is too long for the period,
+# and shrink where none is.
+_ABC = "+strash;&get,-n;&dch,-f;&nf;&put;buffer,-c,-N,16;topo;upsize,-D,{ps};dnsize,-D,{ps};stime"
+_DELAY = re.compile(r"Delay =\s*([\d.]+) ps")
+
+
+def map_to_cells(design: MacDesign, library: CellLibrary, period_ps: int = SLOW_PS) -> CellNetlist:
+    """Map a MAC's combinational logic to a library.
+
+    Args:
+        design: the MAC.
+        library: its cells.
+        period_ps: that the longest path should keep; area alone counts once it does.
 
     Raises:
         ToolError: Yosys is missing or refuses the library; a cell without a function or not in the library.
@@ -45,8 +61,13 @@ def map_to_cells(design: MacDesign, library: CellLibrary) -> CellNetlist:
     with tempfile.TemporaryDirectory(prefix="warptree-liberty-") as scratch:
         file = Path(scratch) / "library.lib"
         file.write_text(liberty.join(library.paths))
-        script = ["synth -flatten -top {top}", f"abc -liberty {file}", "opt_clean -purge", "delete t:$scopeinfo"]
+        log = Path(scratch) / "abc.log"
+        mapping = f"tee -q -o {log} abc -liberty {file} -script {_ABC.format(ps=period_ps)}"
+        script = ["synth -flatten -top {top}", mapping, "opt_clean -purge", "delete t:$scopeinfo"]
         module = json.loads(emit.mapped(MacStep(design), "mac_step", script))["modules"]["mac_step"]
+        delay = _DELAY.search(log.read_text())
+    if delay is None:
+        raise ToolError(f"abc tells no delay of the mapped MAC; are cells of {library.name} without timing?")
     instances = list(module["cells"].values())
     gates: list[dict] = []
     inner = count()
@@ -74,7 +95,7 @@ def map_to_cells(design: MacDesign, library: CellLibrary) -> CellNetlist:
         energy[numbers[bit]] += library.cells[cell].outputs[pin].energy_fj(loads[bit] + wire * fanout[bit])
     used = Counter(instance["type"] for instance in instances)
     area = sum(library.cells[name].area * number for name, number in used.items())
-    return CellNetlist(netlist, energy, dict(used), area)
+    return CellNetlist(netlist, energy, dict(used), area, float(delay[1]))
 
 
 def _expand(function: str, pins: dict[str, Bit], output: Bit, gates: list[dict], inner: count) -> None:

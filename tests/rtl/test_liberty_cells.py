@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hw.technology import load_technology
 from rtl.liberty_cells import load_library, technology_of
 from rtl.liberty_function import gates_of
 from rtl.liberty_groups import read_groups
@@ -74,6 +75,8 @@ def test_constants_of_a_technology(tmp_path: Path) -> None:
     assert 2 * node.energy_fj(node.register_clock_ff) == pytest.approx(2000 * 0.004 + 4.0 * 4)
     assert node.energy_fj(node.register_toggle_ff) == pytest.approx(2000 * 0.004)
     assert node.gate_wire_ff == pytest.approx(4 * 0.2 * 2)
+    seven = load_technology("7nm")
+    assert node.sram_bit_ff == pytest.approx(seven.sram_bit_ff * (4.0 / seven.nand2_um2) ** 0.5)
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,32 @@ def test_the_issue_stage_is_compared_on_kernels(monkeypatch: pytest.MonkeyPatch)
     assert "instructions in all, rtx_a6000, 12 warp slots a sub-core" in result.output
     refused = runner.invoke(cli.app, ["rtl", "test", "--issue-stage", "nothing"])
     assert refused.exit_code == cli.USER_ERROR
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--calibrate"], "--calibrate compares with a library; give its files with --liberty"),
+        (["--clock", "500"], "--clock is a target for a library's cells"),
+        (["--system", "--glitches"], "--system is charged by a technology's table"),
+        (["--liberty", "x.lib", "--glitches"], "--glitches counts with one delay a gate"),
+        (["--tree", "oak"], "--tree: got 'oak', legal hybrid, fp32-addition, long-integer"),
+        (["--technology", "3nm"], "no technology '3nm'"),
+    ],
+)
+def test_power_options_that_do_not_go_together(arguments: list[str], message: str) -> None:
+    result = runner.invoke(cli.app, ["rtl", "power", *arguments])
+    assert result.exit_code == cli.USER_ERROR
+    assert message in result.stderr
+
+
+def test_the_system_is_set_beside_the_published() -> None:
+    result = runner.invoke(cli.app, ["rtl", "power", "--system", "--tiles", "2", "--element", "E2M1"])
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines() if line.startswith(("INT8", "E2M1"))]
+    array, system = {line[0]: line for line in lines[:2]}, {line[0]: line for line in lines[2:]}
+    for name, gops, published in (("INT8", "64", "657"), ("E2M1", "512", "4065")):
+        assert system[name][1] == array[name][5]  # fJ an operation of the array, in both tables
+        assert (system[name][6], system[name][9]) == (gops, published)
+        # Milliwatts are throughput over efficiency.
+        assert float(system[name][7]) == pytest.approx(1000 * float(gops) / float(system[name][8]), rel=0.01)

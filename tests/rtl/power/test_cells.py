@@ -57,6 +57,7 @@ def test_cells_are_charged_net_by_net(library, operands) -> None:
     pins = 2 * mapped.cells["NAND"] + mapped.cells["INV"] + mapped.cells.get("BUF", 0)
     inner = 0.5 * (mapped.cells["NAND"] + mapped.cells.get("BUF", 0)) + 0.25 * mapped.cells["INV"]
     assert mapped.energy_fj.sum() == pytest.approx(0.5 * pins * (1 + wire) + inner)
+    assert mapped.delay_ps > 0
     parts, _ = cell_energy(design, mapped, operands, library)
     found = switching(design, mapped.netlist, operands)
     assert parts.gates == pytest.approx(found.changes @ mapped.energy_fj / found.mac_cycles)
