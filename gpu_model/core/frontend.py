@@ -15,7 +15,7 @@ FETCH_TO_ISSUE = 2
 _FETCH = int(StallReason.INSTRUCTION_FETCH)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def has_room(sub, local, config):
     """True if the warp has something to fetch and a free buffer entry."""
     wrong = sub.wrong_path[local]
@@ -24,7 +24,7 @@ def has_room(sub, local, config):
     return sub.fetched[local] - sub.position[local] + max(wrong, 0) < config.buffer
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def fetch(sm, sub, index, entries, instructions, cycle, config):
     """Fetch for one warp; returns the next cycle at which this stage can do something."""
     chosen = sub.fetch_last
@@ -47,7 +47,7 @@ def fetch(sm, sub, index, entries, instructions, cycle, config):
     return cycle + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _fetch_entry(sm, sub, index, local, entries, instructions, cycle, config):
     at = sub.fetched[local]
     if not config.icache_perfect:

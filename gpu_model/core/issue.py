@@ -41,7 +41,7 @@ _BARRIER = int(StallReason.BARRIER)
 _MEMORY_BARRIER = int(StallReason.MEMORY_BARRIER)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def account(sub, local, cycle, stalled):
     """Charge the cycles since the last charge: to the known reason while it held, then to the other warps."""
     held = min(max(sub.not_before[local], sub.since[local]), cycle)
@@ -51,7 +51,7 @@ def account(sub, local, cycle, stalled):
     sub.since[local] = cycle
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def hold(sub, local, cycle, reason, until, stalled):
     """Note that a warp cannot issue before `until`, and why."""
     account(sub, local, cycle, stalled)
@@ -59,7 +59,7 @@ def hold(sub, local, cycle, reason, until, stalled):
     sub.not_before[local] = until
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def counter_value(sub, local, counter, cycle):
     """A dependence counter as Issue sees it: increments show one cycle after Control."""
     value = sub.count[local, counter]
@@ -68,7 +68,7 @@ def counter_value(sub, local, counter, cycle):
     return value
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def waiting_reason(sub, local, op, cycle):
     """Reason of the first dependence counter that holds the instruction, or -1."""
     mask = op.wait_mask
@@ -82,7 +82,7 @@ def waiting_reason(sub, local, op, cycle):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def pipe_ready(sm, sub, op):
     """First cycle at which a unit for the instruction is free."""
     if op.pipe == _FP64:
@@ -110,7 +110,7 @@ def constant_ready(sub, line, cycle, config):
     return cycle + config.constant_miss
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def is_candidate(sm, sub, local, table, cycle, config, stalled):
     """True if the warp can issue now; otherwise notes why not and until when."""
     at = sub.position[local]
@@ -149,7 +149,7 @@ def is_candidate(sm, sub, local, table, cycle, config, stalled):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def select(sm, sub, table, cycle, config, stalled):
     """The warp to issue: the last one while it can, else the youngest that can; -1 if none."""
     if config.policy != CGGTY:
@@ -195,7 +195,7 @@ def hold_all(sub, cycle, reason, until, stalled):
             hold(sub, local, cycle, reason, until, stalled)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _count_up(sub, local, op, visible_at):
     sub.visible_at[local] = visible_at
     sub.pending_write[local] = op.write_counter
@@ -208,13 +208,13 @@ def _count_up(sub, local, op, visible_at):
         sub.count_reason[local, op.read_counter] = op.wait_reason
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _release(sm, sub, index, local, counter, cycle):
     if counter >= 0:
         push(sm, cycle, RELEASE, warp_data(index, local, sub.generation[local], counter))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _take_pipe(sm, sub, op, cycle):
     pipe = op.pipe
     if op.alternative >= 0 and sub.pipe_free[pipe] > cycle:
@@ -224,7 +224,7 @@ def _take_pipe(sm, sub, op, cycle):
         sm.pipe_free[_FP64] = cycle + op.interval
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _issue_fixed(sm, sub, index, local, op, control, cycle, config):
     """Control, Allocate, three reads, the unit; what waits for counters sees the Allocate stalls.
 
@@ -243,7 +243,7 @@ def _issue_fixed(sm, sub, index, local, op, control, cycle, config):
     return left - 2 + op.latency
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _issue_variable(sm, sub, index, local, op, row, control, cycle, config):
     """Control, a read as soon as ports are free, the unit; returns when a consumer of the results may issue."""
     sub.control_free = control + 1
@@ -258,7 +258,7 @@ def _issue_variable(sm, sub, index, local, op, row, control, cycle, config):
     return cycle + op.latency + delay
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _issue_memory(sm, sub, local, op, row, access, control):
     sub.control_free = control + 1
     group = -1
@@ -339,7 +339,7 @@ def check_registers(sub, index, local, op, cycle, account_, warp):
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def issue(sm, subs, index, local, table, entries, memory, account_, cycle, config):
     """Issue the warp's next instruction."""
     sub = subs[index]
@@ -373,7 +373,7 @@ def issue(sm, subs, index, local, table, entries, memory, account_, cycle, confi
     _advance(sub, local, entries, cycle, config)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _log(sm, sub, index, local, control, cycle, account_):
     if sm.log_count < len(account_.log):
         event = account_.log[sm.log_count]
@@ -399,7 +399,7 @@ def _act(sm, subs, index, local, op, access, memory, control, cycle, config):
         sub.not_before[local] = cycle + op.tail
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _advance(sub, local, entries, cycle, config):
     """Move to the next trace entry; a taken branch empties the buffer and redirects the fetch."""
     at = sub.position[local]

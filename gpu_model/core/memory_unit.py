@@ -40,7 +40,7 @@ _MBARRIER, _COPY = int(Space.MBARRIER), int(Space.COPY)
 _QUEUE_FULL = int(StallReason.MEMORY_QUEUE)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def enqueue(sub, row, access, local, group, start):
     """Put an issued memory instruction into the sub-core's queue; `start` is its earliest operand read."""
     tail = (sub.queue_head + sub.queue_count) % QUEUE
@@ -55,7 +55,7 @@ def enqueue(sub, row, access, local, group, start):
     sub.queue_count += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def next_start(sub):
     """Cycle of the next operand read, or NEVER."""
     if sub.queue_started == sub.queue_count:
@@ -64,7 +64,7 @@ def next_start(sub):
     return max(sub.queue_start[entry], sub.stage_free[0])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def start_read(sm, sub, sub_index, table, cycle, config):
     """Read the next entry's operands and walk it through the address pipeline, if a port of each bank is free."""
     entry = (sub.queue_head + sub.queue_started) % QUEUE
@@ -89,7 +89,7 @@ def start_read(sm, sub, sub_index, table, cycle, config):
         read_at(sm, sub, sub_index, local, generation, sub.queue_row[entry], cycle + op.war)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def next_accept(sm, subs, config):
     """Earliest cycle at which the SM can accept an entry, or NEVER."""
     if sm.request_count >= config.pending_requests:
@@ -102,7 +102,7 @@ def next_accept(sm, subs, config):
     return max(ready, sm.accept_free)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def accept(sm, subs, table, memory, cycle, config):
     """Accept the entry whose turn it is, round robin over sub-cores."""
     for turn in range(config.sub_cores):
@@ -129,7 +129,7 @@ def _wake_queue_waiters(sub, cycle):
             sub.not_before[local] = cycle
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def _perform(sm, sub, index, entry, op, memory, cycle, config):
     """Look up L1 or shared memory, take the acceptance point, and schedule what comes back."""
     local, generation = sub.queue_local[entry], sub.queue_generation[entry]

@@ -11,20 +11,20 @@ from gpu_model.core.state import READ_RING, WRITE_RING
 _PORT_BITS = 6
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def ports_taken(ring, bank, cycle, size):
     """Ports of a bank already booked in a cycle."""
     mark = ring[bank, cycle & (size - 1)]
     return mark & ((1 << _PORT_BITS) - 1) if mark >> _PORT_BITS == cycle else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def take_port(ring, bank, cycle, size):
     """Book one port of a bank in a cycle."""
     ring[bank, cycle & (size - 1)] = (cycle << _PORT_BITS) | (ports_taken(ring, bank, cycle, size) + 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def reads_needed(sub, op, local, config):
     """Port reads of an instruction per bank after the reuse cache, which is updated.
 
@@ -48,7 +48,7 @@ def reads_needed(sub, op, local, config):
     return even, odd
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def free_reads(sub, bank, start, window, ports):
     """Free read-port slots of a bank in a window of cycles."""
     free = 0
@@ -57,7 +57,7 @@ def free_reads(sub, bank, start, window, ports):
     return free
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def book_reads(sub, bank, start, count, ports):
     """Take read-port slots of a bank, earliest first."""
     cycle = start
@@ -68,7 +68,7 @@ def book_reads(sub, bank, start, count, ports):
         cycle += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def allocate(sub, op, local, cycle, config):
     """Cycle at which an instruction that enters Allocate at `cycle` leaves it, its reads booked."""
     if op.reads == 0:
@@ -84,7 +84,7 @@ def allocate(sub, op, local, cycle, config):
     return cycle
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def variable_read(sub, cycle, config):
     """First cycle from `cycle` on with a free port in both banks, which a variable-latency read takes."""
     ports = config.read_ports
@@ -98,7 +98,7 @@ def variable_read(sub, cycle, config):
     return cycle
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def book_writes(sub, op, cycle, config):
     """Book the write ports of a fixed-latency result; the result queue takes what does not fit its cycle."""
     for i in range(op.writes):
