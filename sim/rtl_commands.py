@@ -93,14 +93,19 @@ def synth(
     four_bit: FourBitOption = 8,
     pipeline: PipelineOption = 0,
     tree: TreeOption = "hybrid",
+    issue_stage: IssueStageOption = None,
 ) -> None:
     """Area of the MAC in NAND2 equivalents, beside the published ones."""
     from rtl import tools
 
     tools.require("synthesis")
+    if issue_stage is not None:
+        from sim.issue_synth import synth_issue_stage
+
+        return synth_issue_stage(issue_stage, typer.echo)
     from sim import rtl_checks
 
-    rtl_checks.synth(_design(mantissa_bits, four_bit, tree), blocks, liberty or (), typer.echo, pipeline)
+    return rtl_checks.synth(_design(mantissa_bits, four_bit, tree), blocks, liberty or (), typer.echo, pipeline)
 
 
 @rtl_app.command(context_settings=PASS_ON)

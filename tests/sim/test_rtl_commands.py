@@ -155,3 +155,17 @@ def test_the_system_is_set_beside_the_published() -> None:
         assert (system[name][6], system[name][9]) == (gops, published)
         # Milliwatts are throughput over efficiency.
         assert float(system[name][7]) == pytest.approx(1000 * float(gops) / float(system[name][8]), rel=0.01)
+
+
+@pytest.mark.slow
+def test_synth_sets_gates_of_dependences_beside_the_published_bits() -> None:
+    result = runner.invoke(cli.app, ["rtl", "synth", "--issue-stage", "rtx_a6000"])
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.output.splitlines() if "gates x" in line]
+    flip_flops = [int(row[-8].replace(",", "")) for row in rows]
+    # The scoreboards' registers are the published bits, 332 entries of 1 + 1, 2 or 6 for each of 48 warps.
+    assert flip_flops == [42 * 48, 664 * 48, 996 * 48, 2324 * 48]
+    assert [row[-5] for row in rows] == ["0.09", "1.52", "2.28", "5.32"]
+    gates = [float(row[-1]) for row in rows]
+    assert gates == sorted(gates)
+    assert gates[1] > 5
