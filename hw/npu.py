@@ -6,7 +6,8 @@ a requantiser that takes a finished tile's outputs at once. Blocks are 8 x 8 squ
 
 How a product is done
     Outputs stay in the array: a tile of `rows` x `columns` outputs takes k / lanes cycles, k filled up to whole blocks.
-    While a tile is computed, the requantiser works on the one before; its outputs go to the scratchpad.
+    While a tile is computed, the requantiser works on the one before; its outputs go to the scratchpad. Array and
+    requantiser take the cycles of our RTL (`engine_cycles`), whose counters are only 16 bits wide.
     A step computes the tiles of a panel of the left operand times a panel of the right one, both whole along k. While
     it runs, the DMA brings what the next step needs and takes away the outputs of the last one: everything has two
     buffers. A step lasts as long as the longer of the two; its products start `start_cycles` late.
@@ -39,7 +40,7 @@ class NpuSpec:
         output_bits: of an output element, after requantisation.
         scratchpad_bytes: of all banks.
         dma_bytes: moved between main memory and scratchpad a cycle.
-        start_cycles: from the start of a step to its first products; assumed.
+        start_cycles: from a step's start until the streamers bring its first operands; assumed.
         clock_hz: of everything.
     """
 
@@ -47,7 +48,7 @@ class NpuSpec:
     output_bits: int = 8
     scratchpad_bytes: int = 128 * 1024
     dma_bytes: int = 64
-    start_cycles: int = 8
+    start_cycles: int = 6
     clock_hz: float = 500e6
 
     def __post_init__(self) -> None:
@@ -130,6 +131,16 @@ class ProductRun:
     utilisation: float
 
 
+def engine_cycles(tiles: ArrayLike, steps: ArrayLike) -> np.ndarray:
+    """Cycles in which the tile engine (`rtl.engine`) does tiles of so many steps each, operands always there.
+
+    From the cycle after its start until the last outputs are taken: a tile takes its steps, but at least two, and
+    outputs leave two cycles after a tile's last operands.
+    """
+    tiles, steps = np.asarray(tiles), np.asarray(steps)
+    return (tiles - 1) * np.maximum(steps, 2) + steps + 2
+
+
 _Plan = tuple[int, int, int, tuple[int, int]]
 
 
@@ -176,7 +187,8 @@ def _panels(npu: NpuSpec, work: Product, left: int, right: int, left_stays: bool
     if held > npu.scratchpad_bytes:
         return None
     tiles = np.multiply.outer(-(-rows // array.rows), -(-columns // array.columns))
-    busy = tiles * (depth // array.mac.lanes)
+    steps = depth // array.mac.lanes
+    busy = engine_cycles(tiles, steps)
     brought = np.zeros(busy.shape)
     if left_stays:
         brought[:, 0] += left_bytes
@@ -187,8 +199,8 @@ def _panels(npu: NpuSpec, work: Product, left: int, right: int, left_stays: bool
         brought[:, 0] += right_bytes
         brought += left_bytes if len(rows) > 1 else 0
         brought[0, 0] += 0 if len(rows) > 1 else left_bytes[0]
-    panels = int(rows.max()), int(columns.max())
-    return _overlapped(npu, busy.ravel(), brought.ravel(), outputs.ravel(), panels)
+    cycles, moved = _overlapped(npu, busy.ravel(), brought.ravel(), outputs.ravel())
+    return cycles, int(tiles.sum()) * steps, moved, (int(rows.max()), int(columns.max()))
 
 
 def _parts_of_a_tile(npu: NpuSpec, work: Product) -> _Plan | None:
@@ -203,18 +215,21 @@ def _parts_of_a_tile(npu: NpuSpec, work: Product) -> _Plan | None:
     fewest = -(-depth // (int(room) // BLOCK * BLOCK))
     parts = _split(depth, -(-depth // fewest // BLOCK) * BLOCK)  # alike, so that loads and products take turns evenly
     tiles = -(-work.m // array.rows) * -(-work.n // array.columns)
-    busy, brought = np.tile(parts // array.mac.lanes, tiles), np.tile(npu.bytes_of(side * parts, bits), tiles)
-    outputs = np.tile(np.r_[np.zeros(len(parts) - 1), output], tiles)
-    return _overlapped(npu, busy, brought, outputs, (array.rows, array.columns))
+    ends = np.r_[np.zeros(len(parts) - 1, np.int64), 1]
+    steps = parts // array.mac.lanes
+    busy = np.tile(np.where(ends, engine_cycles(1, steps), steps), tiles)
+    brought, outputs = np.tile(npu.bytes_of(side * parts, bits), tiles), np.tile(output * ends, tiles)
+    cycles, moved = _overlapped(npu, busy, brought, outputs)
+    return cycles, tiles * int(steps.sum()), moved, (array.rows, array.columns)
 
 
-def _overlapped(npu: NpuSpec, busy, brought, outputs, panels: tuple[int, int]) -> _Plan:
-    """Steps one after the other, loads a step ahead and stores a step behind."""
+def _overlapped(npu: NpuSpec, busy: np.ndarray, brought: np.ndarray, outputs: np.ndarray) -> tuple[int, int]:
+    """Cycles and bytes moved of steps one after the other, loads a step ahead and stores a step behind."""
     ahead, behind = np.r_[brought[1:], 0], np.r_[0, outputs[:-1]]
     dma = np.ceil((ahead + behind) / npu.dma_bytes)
     cycles = np.maximum(busy + npu.start_cycles, dma).sum()
     ends = np.ceil(brought[0] / npu.dma_bytes) + np.ceil(outputs[-1] / npu.dma_bytes)
-    return int(cycles + ends), int(busy.sum()), int(np.ceil(brought.sum() + outputs.sum())), panels
+    return int(cycles + ends), int(np.ceil(brought.sum() + outputs.sum()))
 
 
 def _split(size: int, panel: int) -> np.ndarray:
