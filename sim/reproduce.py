@@ -11,8 +11,9 @@ from sim.gallery.claim import Entry
 
 def listing(say: Callable[[str], None]) -> None:
     """The entries with their claims."""
+    width = max(map(len, NAMES))
     for name in NAMES:
-        say(f"{name:<16} {entry(name).claim}")
+        say(f"{name:<{width}} {entry(name).claim}")
 
 
 def reproduce(names: tuple[str, ...], say: Callable[[str], None]) -> list[dict[str, Any]]:
