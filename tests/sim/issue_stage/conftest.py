@@ -9,6 +9,9 @@ from hw.gpu_spec import load_gpu
 from rtl import tools
 from rtl.issue_stage import IssueDesign
 from sim.issue_stage import compare
+from tests.gpu_model.core.conftest import clocks
+
+__all__ = ["clocks"]  # the core tests' fixture, on this file's `issued`
 
 WARM = {"core.icache.perfect": True, "core.constant.perfect": True}
 
@@ -39,17 +42,5 @@ def issued(compiled_rtl):
         assert compared.divergence is None, str(compared.divergence)
         assert compared.instructions == len(record.order)
         return record
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def clocks(issued):
-    """As in the core tests."""
-
-    def run(listing: str, **overrides) -> int:
-        record = issued(listing, **overrides)
-        rows = [i for i, line in enumerate(listing.splitlines()) if "CS2R" in line]
-        return int(record.control[0][rows[-1]] - record.control[0][rows[0]])
 
     return run
