@@ -10,7 +10,7 @@ scores are float32 sums of d tensor-core products, good to d * 2^-22 * |q||k| / 
 """
 
 # Triton's annotations describe the kernel's body, not its launch.
-# pyright: reportArgumentType=false, reportCallIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 import argparse
 import math

@@ -15,7 +15,7 @@ is lost.
 """
 
 # Triton's annotations describe the kernel's body, not its launch.
-# pyright: reportArgumentType=false, reportCallIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 import argparse
 
