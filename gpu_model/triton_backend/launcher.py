@@ -1,6 +1,9 @@
 """From Triton's arguments to a `Launch`: the object Triton calls to start a kernel."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +89,22 @@ def _tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield from _tensors(f"{name}[{index}]", part)
 
 
+def _source_file(src: Any) -> str | None:
+    """Where the kernel's Python source lies; None for kernels that come as text."""
+    function = getattr(getattr(src, "fn", None), "fn", None)
+    return inspect.getsourcefile(function) if function is not None else None
+
+
+def with_source(program: Program, source: str | None) -> Program:
+    """A program whose lines are in `source` where they are in a file of that name.
+
+    Triton's cache takes no notice of folders, so its line tables name the folder of whoever compiled a kernel first.
+    """
+    name = source and Path(source).name
+    files = tuple(source if source and Path(file).name == name else file for file in program.files)
+    return program if files == program.files else replace(program, files=files)
+
+
 class LaunchBuilder:
     """Makes launches of one compiled kernel from the arguments that Triton passes.
 
@@ -105,6 +124,8 @@ class LaunchBuilder:
     ):
         self._metadata, self._sm_count, self._place = metadata, sm_count, place
         self.types, self.names = list(src.signature.values()), list(src.signature)
+        self._source = _source_file(src)
+        self._program: Program | None = None
         self.scratch: set[int] = set()
         self.tensors: list[tuple[str, torch.Tensor]] = []
 
@@ -115,6 +136,7 @@ class LaunchBuilder:
             LaunchError: an argument that the kernel cannot take, named.
         """
         program, cubin = function
+        program = self._program = self._program or with_source(program, self._source)
         grid = (grid[0] * getattr(self._metadata, "num_ctas", 1), *grid[1:])
         segments: list[Segment] = []
         named: list[tuple[str, str, bytes]] = []

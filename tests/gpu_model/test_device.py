@@ -1,5 +1,6 @@
 """The virtual GPU as Triton sees it."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -214,3 +215,33 @@ def test_a_block_may_have_all_the_shared_memory_there_is(name):
     with VirtualGPU(tight):
         through_shared[(1,)](x, out, 64, 64)
     assert torch.equal(out, x.T)
+
+
+_MODULE = """
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def store_one(out_ptr):
+    tl.store(out_ptr, 1.0)
+"""
+
+
+def test_lines_are_in_the_file_that_runs_whoever_compiled_it_first(tmp_path):
+    """Triton's cache is by content: the second folder gets the first one's cubin, with the first one's paths."""
+    with triton.knobs.cache.scope():
+        triton.knobs.cache.dir = str(tmp_path / "cache")
+        for folder in ("first", "second"):
+            path = tmp_path / folder / "kernels_of_a_test.py"
+            path.parent.mkdir()
+            path.write_text(_MODULE)
+            spec = importlib.util.spec_from_file_location(f"kernels_{folder}", path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            with VirtualGPU() as gpu:
+                module.store_one[(1,)](torch.zeros(1))
+            program = gpu.launches[-1].launch.program
+            store = program.text.index(next(text for text in program.text if "STG" in text))
+            assert program.where(store).endswith(f"{path}:8")
+    assert len(list((tmp_path / "cache").glob("*/store_one.cubin"))) == 1
