@@ -63,28 +63,31 @@ def build(
 
 @rtl_app.command("test")
 def compare(
+    context: typer.Context,
     mantissa_bits: MantissaOption = 16,
     element: ElementOption = None,
     dots: Annotated[int, typer.Option(min=1, help="Random dots of eight cycles, a format; 10000000 is a full run.")] = (
         100_000
     ),
     four_bit: FourBitOption = 8,
+    tree: TreeOption = "hybrid",
     issue_stage: IssueStageOption = None,
 ) -> None:
     """Compare the MAC's RTL with the model: every product pair, random dots, and a cocotb bench on Verilator."""
     if issue_stage is not None:
+        _refuse_mac_options(context)
         from sim.issue_checks import compare_kernels
 
         raise typer.Exit(0 if compare_kernels(issue_stage, typer.echo) else 1)
     from sim import rtl_checks
 
-    raise typer.Exit(
-        0 if rtl_checks.compare(_design(mantissa_bits, four_bit), _names(element), dots, typer.echo) else 1
-    )
+    equal = rtl_checks.compare(_design(mantissa_bits, four_bit, tree), _names(element), dots, typer.echo)
+    raise typer.Exit(0 if equal else 1)
 
 
 @rtl_app.command()
 def synth(
+    context: typer.Context,
     mantissa_bits: MantissaOption = 16,
     blocks: Annotated[bool, typer.Option("--blocks", help="Each block's area too.")] = False,
     liberty: Annotated[
@@ -100,6 +103,7 @@ def synth(
 
     tools.require("synthesis")
     if issue_stage is not None:
+        _refuse_mac_options(context)
         from sim.issue_synth import synth_issue_stage
 
         return synth_issue_stage(issue_stage, typer.echo)
@@ -175,6 +179,14 @@ def power(
         compare(design, names, operands, node, library, typer.echo)
     else:
         report_power(design, names, operands, library, typer.echo, megahertz=clock)
+
+
+def _refuse_mac_options(context: typer.Context) -> None:
+    """SimError if an option was given beside --issue-stage, which has none of the MAC's."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name != "issue_stage" and source is not None and source.name == "COMMANDLINE":
+            raise SimError(f"{option.opts[0]} is the MAC's, --issue-stage another circuit; leave one of them out")
 
 
 def _design(mantissa_bits: int, four_bit_products: int = 8, tree: str = "hybrid") -> "MacDesign":

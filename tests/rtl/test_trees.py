@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from hw.catalogue import entry
-from hw.evaluate import evaluate_steps
 from hw.reference import reference
 from hw.vectors import STEPS, make
-from mx_formats import E8M0
 from rtl.compiled import ClockedRtl
+from rtl.equality import check_dots, check_product_pairs, model_step
 from rtl.mac import Mac, MacDesign, Pipeline, PipelinedMac, Tree, pipeline
 from rtl.mac.pipeline import Cut, check_tree
 from rtl.simulate import port_words, rtl_mac_step
@@ -19,14 +18,6 @@ pytestmark = pytest.mark.usefixtures("compiled_rtl")
 
 DESIGNS = {tree: MacDesign(tree=tree) for tree in Tree}
 NAMES = DESIGNS[Tree.HYBRID].names
-
-
-def kernel(design: MacDesign, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    element = design.spec(name).element
-    scales = inputs["xa"][:, None], inputs["xb"][:, None]
-    return evaluate_steps(
-        design.reduction_tree(name), element, inputs["a"], element, inputs["b"], inputs["acc"], *scales, E8M0
-    )
 
 
 def rational(design: MacDesign, name: str, inputs: dict[str, np.ndarray]) -> list[int]:
@@ -58,19 +49,17 @@ def test_steps_equal_the_tree(tree: Tree, m: int, four_bit: int) -> None:
     for name in NAMES:
         inputs = Cycles(design, name, 20_000, seed=5).inputs()
         got = rtl_mac_step(design, name, **inputs)
-        np.testing.assert_array_equal(got, kernel(design, name, inputs), err_msg=name)
+        np.testing.assert_array_equal(got, model_step(design, name, **inputs), err_msg=name)
         few = {key: value[:300] for key, value in inputs.items()}
         assert got[:300].tolist() == rational(design, name, few)
 
 
 @pytest.mark.parametrize("tree", [Tree.FP32_ADDITION, Tree.LONG_INTEGER], ids=lambda tree: tree.value)
 @pytest.mark.parametrize("name", NAMES)
-def test_dots_of_eight_cycles_equal_the_tree(tree: Tree, name: str) -> None:
-    design, sums = DESIGNS[tree], np.zeros(4000, np.uint32)
-    for cycle in range(8):
-        inputs = {**Cycles(design, name, len(sums), 40 + cycle, finite=True).inputs(), "acc": sums}
-        sums = rtl_mac_step(design, name, **inputs)
-        np.testing.assert_array_equal(sums, kernel(design, name, inputs))
+def test_product_pairs_and_dots_equal_the_tree(tree: Tree, name: str) -> None:
+    """As `warptree rtl test --tree` does, with more of them."""
+    check_product_pairs(DESIGNS[tree], name)
+    assert [part.cycles for part in check_dots(DESIGNS[tree], name, 4000)] == [32_000]
 
 
 @pytest.mark.slow
