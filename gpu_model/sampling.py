@@ -1,8 +1,8 @@
 """Timing a part of a launch: its first waves of blocks and its last, and the rest by what those took.
 
 A wave is as many blocks as the GPU holds at a time. The waves left out count with the cycles an instruction took in the
-simulated waves between the first, which finds empty caches, and the last. The estimated error is half the spread of
-that figure over those waves, applied to the part left out.
+simulated waves between the first, which finds empty caches, and the last. The estimated error is the spread of that
+figure over those waves, largest less smallest, applied to the part left out.
 """
 
 import dataclasses
@@ -100,7 +100,7 @@ def _extrapolated(timing: Timing, sieve: _Sieve, skipped: range, wave: int, spec
     work = np.array(sieve.work, np.int64)
     rates = _cycles_per_instruction(timing, np.array(sieve.order), work, skipped, wave)
     missing = int(work[skipped.start : skipped.stop].sum())
-    more, spread = missing * rates.mean(), missing * (rates.max() - rates.min()) / 2
+    more, spread = missing * rates.mean(), missing * (rates.max() - rates.min())
     cycles = timing.cycles + round(more)
     scale = work.sum() / (work.sum() - missing)
     issued = timing.issued + sieve.left_out

@@ -43,7 +43,7 @@ def test_an_address_inside_a_view():
 
 
 @triton.jit
-def double_at(address, out_ptr, N: tl.constexpr):
+def double_at(address: tl.int64, out_ptr, N: tl.constexpr):
     values = tl.load(address.to(tl.pointer_type(tl.float32)) + tl.arange(0, N))
     tl.store(out_ptr + tl.arange(0, N), 2 * values)
 

@@ -40,8 +40,9 @@ def launch(request):
     """Program, traces and shape of a launch."""
     caught = catch(WORK[request.param], GPU)
     traces = list(execute_traced(Machine(caught, trace=True)))
+    regions = [(s.address, s.size) for s in sorted(caught.segments, key=lambda s: s.name)]
     shape = {"grid": caught.grid, "block_threads": caught.threads, "shared_bytes": caught.own_shared_bytes}
-    return caught.program, traces, shape
+    return caught.program, traces, shape | {"regions": regions}
 
 
 def test_a_sample_tells_the_cycles_of_the_whole(launch):
@@ -53,8 +54,8 @@ def test_a_sample_tells_the_cycles_of_the_whole(launch):
     assert sampling.simulated == (FIRST_WAVES + 1) * wave + len(traces) % wave < len(traces)
     error = 100 * (sample.cycles / whole.cycles - 1)
     assert abs(error) < 4
-    assert 0 < sampling.error_percent < 12
-    assert abs(error) < sampling.error_percent + 1
+    assert 0 < sampling.error_percent < 15
+    assert abs(error) < sampling.error_percent + 0.5
     # What is counted rather than estimated is that of the whole.
     assert (sample.issued == whole.issued).all()
     assert sample.warp_instructions == whole.warp_instructions

@@ -35,7 +35,7 @@ def test_user_errors_are_one_sentence() -> None:
     result = runner.invoke(cli.app, ["bench", "nonsense"])
     assert result.exit_code == cli.USER_ERROR
     assert result.stderr.splitlines() == [
-        "warptree: no benchmark named 'nonsense'; there are execute, timing, trees, numbers, rtl"
+        "warptree: no benchmark named 'nonsense'; there are execute, timing, trees, numbers, rtl, area"
     ]
 
 
