@@ -13,7 +13,7 @@ import torch
 
 from gpu_model.launch import Segment
 
-_LEAST, _MOST = 1 << 16, 1 << 47  # addresses that a user process may have on x86-64
+LEAST_ADDRESS, _MOST = 1 << 16, 1 << 47  # addresses that a user process may have on x86-64
 
 Named = tuple[str, torch.Tensor]
 
@@ -23,7 +23,7 @@ def _addresses(tensor: torch.Tensor, known: list[Segment]) -> tuple[np.ndarray, 
     if tensor.dtype not in (torch.int64, torch.uint64) or tensor.layout is not torch.strided or not tensor.numel():
         return np.empty(0, np.int64), np.empty(0, np.int64)
     values, first = np.unique(tensor.detach().reshape(-1).cpu().numpy().view(np.int64), return_index=True)
-    wanted = (values >= _LEAST) & (values < _MOST)
+    wanted = (values >= LEAST_ADDRESS) & (values < _MOST)
     for segment in known if wanted.any() else ():
         wanted &= (values < segment.address) | (values >= segment.address + segment.size)
     return values[wanted], first[wanted]
