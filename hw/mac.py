@@ -191,7 +191,7 @@ def _step(a, b, scale_a, scale_b, accumulator, out, tables, parameters):
         out[row] = cycle(a[row], b[row], scale_a[row], scale_b[row], accumulator[row], tables, parameters)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def cycle(a, b, scale_a, scale_b, accumulator, tables, parameters):
     """One cycle of one MAC: codes uint8[lanes] twice, scale codes, pattern; to the new pattern."""
     significand, exponent, _ = tables
@@ -212,7 +212,7 @@ def cycle(a, b, scale_a, scale_b, accumulator, tables, parameters):
     return accumulate(total, largest + scale_a + scale_b - 127, accumulator, parameters)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _special(a, b, scale_a, scale_b, accumulator, tables, m):
     """Pattern of the result if an infinity or NaN among the inputs decides it, else -1."""
     significand, _, kind = tables

@@ -63,10 +63,10 @@ def port_words(
 def pack_lanes(design: MacDesign, element: str, name: str, codes: np.ndarray) -> np.ndarray:
     """Codes uint8[N, lanes] to operand words, lane 0 lowest, uint32[N] or uint64[N]; `name` is for messages."""
     spec = design.spec(element)
-    codes = checked(name, codes, spec.element.bits, (len(codes), spec.lanes))
-    codes = codes if design.operand_bits <= 32 else codes.astype(np.uint64)
-    shifts = np.arange(spec.lanes, dtype=codes.dtype) * codes.dtype.type(lane_bits(spec.element))
-    return np.bitwise_or.reduce(codes << shifts, axis=1)
+    lanes = checked(name, codes, spec.element.bits, (len(codes), spec.lanes)).astype(np.uint8)
+    octets = lanes[:, ::2] | lanes[:, 1::2] << 4 if lane_bits(spec.element) == 4 else lanes
+    words = np.ascontiguousarray(octets).view(f"<u{octets.shape[1]}")[:, 0]
+    return words.astype(np.uint32 if design.operand_bits <= 32 else np.uint64)
 
 
 def checked(name: str, values: np.ndarray, bits: int, shape: tuple[int, ...]) -> np.ndarray:
