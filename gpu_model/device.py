@@ -182,11 +182,9 @@ class VirtualGPU:
         if self.timing:
             from gpu_model.sampling import TIMERS
 
-            # Caches are indexed by offsets in named tensors, not by host addresses, which differ from run to run.
-            regions = [(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)]
             traces = execute_traced(machine)
             if self.traces is not None:
-                traces = self.traces.recording(launch, regions, traces)
+                traces = self.traces.recording(launch, launch.regions, traces)
             timing = TIMERS[self.fidelity](
                 launch.program,
                 traces,
@@ -194,7 +192,7 @@ class VirtualGPU:
                 grid=launch.grid,
                 block_threads=launch.threads,
                 shared_bytes=launch.own_shared_bytes,
-                regions=regions,
+                regions=launch.regions,
                 events=self.events,
                 dirty_l2=self.dirty_l2,
             )

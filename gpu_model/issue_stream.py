@@ -70,10 +70,9 @@ def observe_launch(launch: Launch, spec: GpuSpec) -> IssueStream:
     table = lower(launch.program, spec)
     shared = launch.own_shared_bytes
     fits = occupancy(spec, block_threads=launch.threads, registers=launch.program.registers, shared_bytes=shared)
-    regions = [(s.address, s.size) for s in sorted(launch.segments, key=lambda s: s.name)]
     traces = execute_traced(Machine(launch, trace=True))
     chip, configs = new_chip(spec, len(launch.program), fits.blocks * shared, 0, check_hazards=False, sm_count=1)
-    return _observe(launch.program, table, traces, regions, -(-launch.threads // 32), fits.blocks, chip, configs)
+    return _observe(launch.program, table, traces, launch.regions, -(-launch.threads // 32), fits.blocks, chip, configs)
 
 
 def observe_paths(

@@ -158,6 +158,14 @@ class Launch:
         return ranges
 
     @property
+    def regions(self) -> list[tuple[int, int]]:
+        """Address and bytes of its memory, ordered by name: what timing indexes caches by.
+
+        Host addresses, and so their order, differ from run to run; the names do not.
+        """
+        return [(s.address, s.size) for s in sorted(self.segments, key=lambda s: s.name)]
+
+    @property
     def blocks(self) -> int:
         """Number of thread blocks."""
         return self.grid[0] * self.grid[1] * self.grid[2]

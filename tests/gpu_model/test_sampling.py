@@ -40,9 +40,8 @@ def launch(request):
     """Program, traces and shape of a launch."""
     caught = catch(WORK[request.param], GPU)
     traces = list(execute_traced(Machine(caught, trace=True)))
-    regions = [(s.address, s.size) for s in sorted(caught.segments, key=lambda s: s.name)]
     shape = {"grid": caught.grid, "block_threads": caught.threads, "shared_bytes": caught.own_shared_bytes}
-    return caught.program, traces, shape | {"regions": regions}
+    return caught.program, traces, shape | {"regions": caught.regions}
 
 
 def test_a_sample_tells_the_cycles_of_the_whole(launch):
