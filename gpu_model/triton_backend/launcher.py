@@ -17,7 +17,7 @@ from gpu_model.errors import HostTensorError, LaunchError
 from gpu_model.launch import Launch, Segment, merge_segments, pack_parameters, pack_value
 from gpu_model.program import Program
 from gpu_model.tensormap import HOST_TYPE_OF_DEVICE, encode_tiled
-from gpu_model.triton_backend.pointees import LEAST_ADDRESS, pointed_to
+from gpu_model.triton_backend.pointees import may_be_address, pointed_to
 
 _MAY_BE_ADDRESSES = ("*", "i64", "u64")
 
@@ -150,7 +150,7 @@ class LaunchBuilder:
                 held = len(segments)
                 if kind.startswith("*"):
                     value = self._pointer(value, name, segments)
-                if len(segments) == held and kind.startswith(_MAY_BE_ADDRESSES) and value >= LEAST_ADDRESS:
+                if len(segments) == held and kind.startswith(_MAY_BE_ADDRESSES) and may_be_address(value):
                     addresses.append((name, int(value)))
                 named.append((name, kind, pack_value(kind, value)))
         named_arguments = zip(self.names, arguments, strict=True)

@@ -7,15 +7,19 @@ reachable, and what addresses in there point to as well.
 
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
 from gpu_model.launch import Segment
 
-LEAST_ADDRESS, _MOST = 1 << 16, 1 << 47  # addresses that a user process may have on x86-64
-
 Named = tuple[str, torch.Tensor]
+
+
+def may_be_address(value: Any) -> Any:
+    """Whether a user process may have this address on x86-64: of an integer, or of each in an array."""
+    return (value >= 1 << 16) & (value < 1 << 47)
 
 
 def _addresses(tensor: torch.Tensor, known: list[Segment]) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +27,7 @@ def _addresses(tensor: torch.Tensor, known: list[Segment]) -> tuple[np.ndarray, 
     if tensor.dtype not in (torch.int64, torch.uint64) or tensor.layout is not torch.strided or not tensor.numel():
         return np.empty(0, np.int64), np.empty(0, np.int64)
     values, first = np.unique(tensor.detach().reshape(-1).cpu().numpy().view(np.int64), return_index=True)
-    wanted = (values >= LEAST_ADDRESS) & (values < _MOST)
+    wanted = may_be_address(values)
     for segment in known if wanted.any() else ():
         wanted &= (values < segment.address) | (values >= segment.address + segment.size)
     return values[wanted], first[wanted]

@@ -59,6 +59,19 @@ def test_addresses_as_arguments():
     assert torch.equal(out, 2 * x)
 
 
+@triton.jit
+def store_at(out_ptr, value):
+    tl.store(out_ptr, value)
+
+
+@pytest.mark.parametrize("value", [-(2**63), -1, 2**47, 2**63 - 1, 2**63, 2**64 - 1])
+def test_integers_that_no_address_can_be_are_numbers(value):
+    out = torch.zeros(1, dtype=torch.uint64 if value >= 2**63 else torch.int64)
+    with VirtualGPU("rtx_a6000"):
+        store_at[(1,)](out, value)
+    assert out.item() == value
+
+
 def test_an_address_past_the_end_is_named_after_the_argument():
     x, out = torch.ones(3), torch.zeros(16)
     with VirtualGPU("rtx_a6000"), pytest.raises(MemoryFault, match=r"what address points to \(float32\[3\]\)"):
