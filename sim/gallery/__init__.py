@@ -15,6 +15,7 @@ NAMES = (
     "gpu-core",
     "hydragen",
     "int-or-float",
+    "lean-attention",
     "npu-utilisation",
     "olive",
     "scalable-mac",

@@ -21,6 +21,7 @@ OTHER_SIZES = {
     "matmul": ["-m", "20", "-n", "40", "-k", "33", "--stages", "2"],
     "matmul_int8": ["-m", "20", "-n", "40", "-k", "33", "--stages", "2"],
     "flash_attention": ["--heads", "1", "--sequence", "70", "-d", "32", "--full"],
+    "lean_attention": ["--heads", "2", "--queries", "1", "--length", "70", "-d", "32", "--programs", "3"],
     "shared_prefix_attention": ["--sequences", "3", "--prefix", "70", "--suffix", "20", "-d", "32", "--apart"],
     "matmul_mxfp4": ["-m", "20", "-n", "40", "-k", "96"],
     "tree_matmul_mxfp4": ["-m", "20", "-n", "40", "-k", "256", "--ranks", "2", "--tile", "16", "32", "64"],
