@@ -15,6 +15,7 @@ from amaranth.lib.wiring import Component
 
 from rtl.tools import ToolError
 
+SRAM = "sram"  # attribute of a memory that is a macro
 # Reads one Yosys command a line from standard input.
 _YOSYS = """\
 import sys
@@ -31,7 +32,9 @@ def verilog(component: Component, name: str) -> str:
     Raises `ToolError` with Yosys' message if Yosys refuses the design.
     """
     # Source locations hold machine paths, hence no `src` attributes; `-nomux` keeps `case` statements readable.
-    script = ["proc -nomux -norom", "memory_collect", "write_verilog -norename -noattr {out}"]
+    # Memories marked as SRAM come up with unknown contents, where Amaranth has zeros.
+    unknown = f"setparam -set INIT 1'x t:$mem_v2 a:{SRAM} %i"
+    script = ["proc -nomux -norom", "memory_collect", unknown, "write_verilog -norename -noattr {out}"]
     return _convert(component, name, script, "design.v")
 
 

@@ -17,6 +17,7 @@ from rtl.equality import Difference, check_dots, check_product_pairs, check_sing
 from rtl.mac import Mac, MacDesign, PipelinedMac, Tree
 from rtl.mac import pipeline as pipeline_of
 from rtl.mac.pipeline import check_tree
+from rtl.npu import Npu, NpuDesign
 from rtl.requantise import Requantise
 from rtl.stimulus import Cycles
 from rtl.synthesis import area, area_of_blocks, liberty_area, longest_path
@@ -59,6 +60,7 @@ _PARTS: dict[str, Callable[[MacDesign], Component]] = {
     "array": lambda design: MacArray(ArrayDesign(design)),
     "requantiser": lambda design: Requantise(design, 64),
     "engine": lambda design: TileEngine(EngineDesign(ArrayDesign(design))),
+    "npu": lambda design: Npu(NpuDesign(EngineDesign(ArrayDesign(design)))),
 }
 
 

@@ -19,7 +19,11 @@ ElementOption = Annotated[
 MantissaOption = Annotated[int, typer.Option("--mantissa-bits", help="M of the accumulator, 12 to 23.")]
 FourBitOption = Annotated[int, typer.Option("--four-bit-products", help="FP4 products a cycle, 8 or 16.")]
 PartOption = Annotated[
-    str, typer.Option(help="mac; array, 8 x 8 of them; requantiser, of 64 outputs; engine, array between two streams.")
+    str,
+    typer.Option(
+        help="mac; array, 8 x 8 of them; requantiser, of 64 outputs; engine, array between two streams; npu, that with "
+        "streamers and scratchpad."
+    ),
 ]
 TreeOption = Annotated[str, typer.Option(help="How products are summed: hybrid, fp32-addition or long-integer.")]
 PipelineOption = Annotated[

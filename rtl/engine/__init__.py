@@ -4,6 +4,6 @@
 """
 
 from rtl.engine.control import TileControl
-from rtl.engine.tile_engine import EngineDesign, TileEngine
+from rtl.engine.tile_engine import EngineDesign, TileEngine, Tiles
 
-__all__ = ["EngineDesign", "TileControl", "TileEngine"]
+__all__ = ["EngineDesign", "TileControl", "TileEngine", "Tiles"]

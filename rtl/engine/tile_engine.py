@@ -5,9 +5,9 @@
 
 from dataclasses import dataclass, field
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream
-from amaranth.lib.wiring import Component, In, Out
+from amaranth.lib.wiring import Component, In, Out, connect, flipped
 
 from rtl.array import ArrayDesign, MacArray
 from rtl.engine.control import COUNT_BITS, TileControl
@@ -43,8 +43,75 @@ class EngineDesign:
         return data.StructLayout({"scale": SCALE_BITS, "code": codes})
 
 
-class TileEngine(Component):
+class Tiles(Component):
     """Streams of operands through the array and its requantiser; cycles as `TileControl` documents.
+
+    Ports:
+        start, steps, tiles: begin so many tiles of so many steps; see `TileControl`.
+        mode, out_mode: of operands and outputs; must hold while `busy`.
+        busy: from the cycle after a start until the last output is taken.
+        operands: steps, in the order of k and tile after tile.
+        take, last: operands are taken in this cycle; with `take`, they are a tile's last.
+        out: one block a tile.
+    """
+
+    def __init__(self, design: EngineDesign):
+        self._design = design
+        super().__init__({
+            "start": In(1),
+            "steps": In(COUNT_BITS),
+            "tiles": In(COUNT_BITS),
+            "mode": In(MODE_BITS),
+            "out_mode": In(MODE_BITS),
+            "busy": Out(1),
+            "operands": In(stream.Signature(design.operands)),
+            "take": Out(1),
+            "last": Out(1),
+            "out": Out(stream.Signature(design.outputs)),
+        })  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:
+        """Connect control, array and requantiser."""
+        m = Module()
+        array = self._design.array
+        m.submodules.control = control = TileControl()
+        m.submodules.array = macs = MacArray(array)
+        m.submodules.requantise = requantise = Requantise(array.mac, array.rows * array.columns)
+        given = self.operands.payload
+        m.d.comb += [
+            control.start.eq(self.start),
+            control.steps.eq(self.steps),
+            control.tiles.eq(self.tiles),
+            self.busy.eq(control.busy),
+            control.operands_valid.eq(self.operands.valid),
+            self.operands.ready.eq(control.operands_ready),
+            self.take.eq(control.take),
+            self.last.eq(control.last),
+            macs.valid.eq(control.take),
+            macs.first.eq(control.first),
+            macs.last.eq(control.last),
+            macs.mode.eq(self.mode),
+            requantise.mode.eq(self.out_mode),
+            control.out_ready.eq(self.out.ready),
+            self.out.valid.eq(control.out_valid),
+        ]
+        for row in range(array.rows):
+            m.d.comb += [macs.a[row].eq(given.a[row]), macs.xa[row].eq(given.xa[row])]
+        for column in range(array.columns):
+            m.d.comb += [macs.b[column].eq(given.b[column]), macs.xb[column].eq(given.xb[column])]
+
+        held = Signal(self._design.outputs)
+        m.d.comb += self.out.payload.eq(held)
+        for place in range(array.rows * array.columns):
+            m.d.comb += requantise.value[place].eq(macs.acc[place])
+        with m.If(control.summed):
+            m.d.sync += held.scale.eq(requantise.scale)
+            m.d.sync += [held.code[i].eq(requantise.code[i]) for i in range(array.rows * array.columns)]
+        return m
+
+
+class TileEngine(Component):
+    """`Tiles` set up through registers.
 
     Ports:
         csr_write, csr_address, csr_data: write a register while not `busy`: PRECISION (mode of the operands in the low
@@ -67,57 +134,19 @@ class TileEngine(Component):
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
-        """Connect registers, control, array and requantiser."""
+        """Connect registers and tiles."""
         m = Module()
-        array = self._design.array
-        m.submodules.control = control = TileControl()
-        m.submodules.array = macs = MacArray(array)
-        m.submodules.requantise = requantise = Requantise(array.mac, array.rows * array.columns)
-        mode, out_mode = self._registers(m, control)
-        given = self.operands.payload
-        m.d.comb += [
-            self.busy.eq(control.busy),
-            control.operands_valid.eq(self.operands.valid),
-            self.operands.ready.eq(control.operands_ready),
-            macs.valid.eq(control.take),
-            macs.first.eq(control.first),
-            macs.last.eq(control.last),
-            macs.mode.eq(mode),
-            requantise.mode.eq(out_mode),
-            control.out_ready.eq(self.out.ready),
-            self.out.valid.eq(control.out_valid),
-        ]
-        for row in range(array.rows):
-            m.d.comb += [macs.a[row].eq(given.a[row]), macs.xa[row].eq(given.xa[row])]
-        for column in range(array.columns):
-            m.d.comb += [macs.b[column].eq(given.b[column]), macs.xb[column].eq(given.xb[column])]
-
-        held = Signal(self._design.outputs)
-        m.d.comb += self.out.payload.eq(held)
-        for place in range(array.rows * array.columns):
-            m.d.comb += requantise.value[place].eq(macs.acc[place])
-        with m.If(control.summed):
-            m.d.sync += held.scale.eq(requantise.scale)
-            m.d.sync += [held.code[i].eq(requantise.code[i]) for i in range(array.rows * array.columns)]
-        return m
-
-    def _registers(self, m: Module, control: TileControl) -> tuple[Signal, Signal]:
-        """The operands' and the outputs' mode."""
-        mode = Signal(MODE_BITS)
-        out_mode = Signal(MODE_BITS)
-        steps = Signal(COUNT_BITS)
-        tiles = Signal(COUNT_BITS)
+        m.submodules.tiles = tiles = Tiles(self._design)
+        connect(m, flipped(self.operands), tiles.operands)
+        connect(m, flipped(self.out), tiles.out)
+        m.d.comb += self.busy.eq(tiles.busy)
         write = self.csr_write & ~self.busy
         with m.If(write), m.Switch(self.csr_address):
             with m.Case(PRECISION):
-                m.d.sync += [mode.eq(self.csr_data[:MODE_BITS]), out_mode.eq(self.csr_data[MODE_BITS:])]
+                m.d.sync += Cat(tiles.mode, tiles.out_mode).eq(self.csr_data)
             with m.Case(ACCUMULATION_COUNT):
-                m.d.sync += steps.eq(self.csr_data)
+                m.d.sync += tiles.steps.eq(self.csr_data)
             with m.Case(OUTPUT_COUNT):
-                m.d.sync += tiles.eq(self.csr_data)
-        m.d.comb += [
-            control.start.eq(write & (self.csr_address == START)),
-            control.steps.eq(steps),
-            control.tiles.eq(tiles),
-        ]
-        return mode, out_mode
+                m.d.sync += tiles.tiles.eq(self.csr_data)
+        m.d.comb += tiles.start.eq(write & (self.csr_address == START))
+        return m
