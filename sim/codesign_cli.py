@@ -154,19 +154,24 @@ def npu(
 def reproduce(
     name: Annotated[list[str] | None, typer.Argument(help="Entries of the gallery; the list when absent.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    page: Annotated[Path | None, typer.Option("--html", help="Write a page of the figures, with curves.")] = None,
     json_line: JsonOption = False,
 ) -> None:
     """Run published claims here and print published against ours, each with a verdict."""
+    from sim.console import Console
     from sim.reproduce import NAMES, listing
     from sim.reproduce import reproduce as run_entries
+    from sim.reproduce_page import write_page
 
     if not (name or everything):
         listing(typer.echo)
         return
-    rows = run_entries(NAMES if everything else tuple(name or ()), lambda text: typer.echo(text, err=json_line))
+    outcomes = run_entries(NAMES if everything else tuple(name or ()), Console(to_stdout=not json_line))
+    if page is not None:
+        Console().fact("page", str(write_page(outcomes, page)))
     if json_line:
-        typer.echo(json.dumps(rows))
-    if not all(row["holds"] for row in rows):
+        typer.echo(json.dumps([outcome.as_dict() for outcome in outcomes]))
+    if not all(check.holds for outcome in outcomes for check in outcome.checks):
         raise typer.Exit(1)
 
 

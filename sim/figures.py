@@ -72,6 +72,30 @@ def step_line(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str
     return _fragment(figure, height=250)
 
 
+def curves(lines: Mapping[str, Sequence[tuple[float, float]]], x_title: str, y_title: str, log_x: bool = False) -> str:
+    """A line with markers a name; those whose name starts with "published" are dashed.
+
+    Args:
+        lines: name to points (x, y), in ascending x.
+        x_title: of the axis.
+        y_title: of the axis.
+        log_x: x on a logarithmic axis, its labels at the points.
+    """
+    figure = go.Figure()
+    for name, points in lines.items():
+        x, y = zip(*points, strict=True)
+        dash = "dash" if name.startswith("published") else "solid"
+        hover = f"{name}<br>%{{x:,}}: %{{y:.4g}}<extra></extra>"
+        figure.add_scatter(x=x, y=y, name=name, mode="lines+markers", line={"dash": dash}, hovertemplate=hover)
+    figure.update_layout(legend={"orientation": "h", "y": 1.12}, hovermode="closest")
+    figure.update_xaxes(title=x_title, **_GRID)
+    if log_x:
+        places = sorted({x for points in lines.values() for x, _ in points})
+        figure.update_xaxes(type="log", tickvals=places, ticktext=[f"{x:,}" for x in places])
+    figure.update_yaxes(title=y_title, rangemode="tozero", **_GRID)
+    return _fragment(figure, height=320)
+
+
 def trade_off(
     groups: Mapping[str, Sequence[tuple[float, float, str]]], front: Sequence[tuple[float, float]], x_title: str,
     y_title: str,

@@ -1,12 +1,52 @@
 """`warptree reproduce`: published claims against ours, with a verdict each."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from rich.table import Table
+
+from sim.console import Console
 from sim.errors import SimError
 from sim.gallery import NAMES, entry
-from sim.gallery.claim import Entry
+from sim.gallery.claim import Basis, Check, Curve, Entry
+
+LEGEND = (
+    "exact: the same number. within x %: no further apart than that. direction only: it goes the same way, and no "
+    "more is claimed.",
+    "(counted): worked out by hand from the claim, not printed in its source. simulated: cycles and bytes are those of "
+    "warptree's models, not of hardware.",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An entry that has run.
+
+    Attributes:
+        entry: the claim.
+        checks: its figures.
+        curves: for the page.
+        seconds: it took.
+    """
+
+    entry: Entry
+    checks: tuple[Check, ...]
+    curves: tuple[Curve, ...]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "name": self.entry.name, "claim": self.entry.claim, "source": self.entry.source,
+            "workload": self.entry.workload, "simulated": self.entry.simulated, "seconds": round(self.seconds, 1),
+            "figures": [
+                {"what": check.what, "published": check.published, "basis": str(check.basis), "ours": check.ours,
+                 "unit": check.unit, "verdict": check.judged, "holds": check.holds}
+                for check in self.checks
+            ],
+        }  # fmt: skip
 
 
 def listing(say: Callable[[str], None]) -> None:
@@ -16,32 +56,64 @@ def listing(say: Callable[[str], None]) -> None:
         say(f"{name:<{width}} {entry(name).claim}")
 
 
-def reproduce(names: tuple[str, ...], say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Run entries and tell every figure, published and ours; one row a check.
+def reproduce(names: tuple[str, ...], console: Console) -> list[Outcome]:
+    """Run entries and tell every figure, published and ours.
 
     Raises:
         SimError: no entry of that name.
     """
-    rows = []
     for name in names:
         if name not in NAMES:
             raise SimError(f"no published claim named {name!r}; there are {', '.join(NAMES)}")
-        rows += _run(entry(name), say)
-    good = sum(row["holds"] for row in rows)
-    say(f"{good} of {len(rows)} figures hold")
-    return rows
+    outcomes = []
+    for name in names:
+        outcome = run_entry(entry(name))
+        tell(outcome, console)
+        outcomes.append(outcome)
+    for text in LEGEND:
+        console.line(text)
+    console.line(summary(outcomes))
+    return outcomes
 
 
-def _run(claim: Entry, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    say(f"{claim.name}: {claim.claim}")
-    say(f"  published  {claim.source}")
-    say(f"  run here   {claim.workload}{'; simulated' if claim.simulated else ''}")
-    started, rows = time.perf_counter(), []
-    for check in claim.checks():
-        say(f"  {check.judged:<16} {check.what}: {check.ours} {check.unit}".rstrip() + f", published {check.published}")
-        rows.append({
-            "entry": claim.name, "what": check.what, "published": check.published, "ours": check.ours,
-            "unit": check.unit, "verdict": check.judged, "holds": check.holds, "simulated": claim.simulated,
-        })  # fmt: skip
-    say(f"  {time.perf_counter() - started:.1f} s")
-    return rows
+def run_entry(claim: Entry) -> Outcome:
+    """Run one."""
+    started = time.perf_counter()
+    results = list(claim.checks())
+    return Outcome(
+        claim,
+        tuple(result for result in results if isinstance(result, Check)),
+        tuple(result for result in results if isinstance(result, Curve)),
+        time.perf_counter() - started,
+    )
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """How many figures hold, of how many."""
+    checks = [check for outcome in outcomes for check in outcome.checks]
+    return f"{sum(check.holds for check in checks)} of {len(checks)} figures hold"
+
+
+def tell(outcome: Outcome, console: Console) -> None:
+    """Print an outcome."""
+    claim = outcome.entry
+    console.line(f"{claim.name}: {claim.claim}")
+    console.line(f"  published in  {claim.source}")
+    console.line(f"  run here      {claim.workload}{'; simulated' if claim.simulated else ''}, {outcome.seconds:.1f} s")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  figure", ratio=5, overflow="fold")
+    for title in ("published", "ours"):
+        table.add_column(title, ratio=3, overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    for row in figure_rows(outcome):
+        table.add_row("  " + row[0], *row[1:])
+    console.show(table)
+    console.line()
+
+
+def figure_rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
+    """What, published, ours, verdict of each figure, in words."""
+    for check in outcome.checks:
+        published = f"{check.published} {check.unit}".rstrip()
+        counted = " (counted)" if check.basis is Basis.COUNTED else ""
+        yield check.what, published + counted, f"{check.ours} {check.unit}".rstrip(), check.judged

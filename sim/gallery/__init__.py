@@ -8,6 +8,7 @@ from importlib import import_module
 from sim.gallery.claim import Entry
 
 NAMES = (
+    "control-bits",
     "core-ablations",
     "deft",
     "dfloat11",

@@ -1,6 +1,6 @@
 """What a gallery entry is: a claim with its source, a workload, and checks that say how much of it holds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,6 +11,13 @@ class Verdict(StrEnum):
     EXACT = "exact"
     WITHIN = "within"  # a stated percentage
     DIRECTION = "direction only"
+
+
+class Basis(StrEnum):
+    """Where the figure comes from that ours is held against."""
+
+    PUBLISHED = "published"
+    COUNTED = "counted"  # by hand, from what is claimed; the source does not print it
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Check:
         verdict: how it is judged.
         holds: whether ours passes.
         percent: the band of `Verdict.WITHIN`.
+        basis: of the published figure.
     """
 
     what: str
@@ -34,6 +42,7 @@ class Check:
     verdict: Verdict
     holds: bool
     percent: float | None = None
+    basis: Basis = Basis.PUBLISHED
 
     @property
     def judged(self) -> str:
@@ -45,6 +54,11 @@ class Check:
 def exactly(what: str, published: float, ours: float, unit: str = "") -> Check:
     """Ours must be the published figure."""
     return Check(what, _text(published), _text(ours), unit, Verdict.EXACT, published == ours)
+
+
+def counted(what: str, expected: float, ours: float, unit: str = "") -> Check:
+    """Ours must be what counting by hand gives, a figure that the claim implies and its source does not print."""
+    return Check(what, _text(expected), _text(ours), unit, Verdict.EXACT, expected == ours, basis=Basis.COUNTED)
 
 
 def within(what: str, published: float, ours: float, percent: float, unit: str = "") -> Check:
@@ -63,6 +77,25 @@ def _text(value: float) -> str:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """What a claim looks like over a quantity, for the page; no verdict depends on it.
+
+    Attributes:
+        title: what it shows.
+        x: the quantity, with its unit.
+        y: the figure, with its unit.
+        lines: points (x, y) by name; names starting with "published" are drawn dashed.
+        log_x: x is drawn on a logarithmic axis.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    log_x: bool = False
+
+
+@dataclass(frozen=True)
 class Entry:
     """A published claim.
 
@@ -72,7 +105,7 @@ class Entry:
         source: where.
         workload: what is run here.
         simulated: figures are those of a model of ours, not of hardware.
-        checks: runs it.
+        checks: runs it, and gives its figures and curves.
     """
 
     name: str
@@ -80,4 +113,4 @@ class Entry:
     source: str
     workload: str
     simulated: bool
-    checks: Callable[[], Iterator[Check]]
+    checks: Callable[[], Iterator[Check | Curve]]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gpu_model import VirtualGPU
 from gpu_model.timing import Timing
 from hw.gpu_spec import load_gpu
-from sim.gallery.claim import Check, Entry, direction, exactly
+from sim.gallery.claim import Check, Curve, Entry, counted, direction
 from workloads.lean_attention import ROWS, error_ratio, lean_attention, sample, shares
 
 _GPU, _D, _TILE = "a100_sxm", 64, 128
@@ -17,23 +17,27 @@ _LONGEST, _BEST = 512 * 1024, 8.33  # keys and speed-up of the published maximum
 _SPLIT = ((56, 3200, 5), (120, 2304, 1))
 
 
-def _checks() -> Iterator[Check]:
+def _checks() -> Iterator[Check | Curve]:
     bound = _busiest(_HEADS, _LONGEST, _HEADS) / _busiest(_HEADS, _LONGEST, _SMS)
     yield direction(f"{_HEADS} heads of 512k keys: most tiles of an SM, a head each over even shares, counted",
                     f"{_BEST} times in time, at most", f"{bound:.2f} times", bound > _BEST)  # fmt: skip
     runs = {(length, programs): _run(_HEADS, length, programs) for length in _LENGTHS for programs in (_HEADS, _SMS)}
+    faster = {n: runs[n, _HEADS][0].cycles / runs[n, _SMS][0].cycles for n in _LENGTHS}
     slower = 1.0
-    for length in _LENGTHS:
-        times = runs[length, _HEADS][0].cycles / runs[length, _SMS][0].cycles
+    for length, times in faster.items():
         yield direction(f"{_HEADS} heads of {length:,} keys: cycles, a head a program over even shares",
                         "2.6 times over FlashAttention-2 on average, more for longer", f"{times:.2f} times",
                         slower < times < bound)  # fmt: skip
         slower = times
+    even = {n: _busiest(_HEADS, n, _HEADS) / _busiest(_HEADS, n, _SMS) for n in _LENGTHS}
+    yield Curve("speed-up of even shares over a head a program", "keys", "times",
+                {"cycles, simulated": list(faster.items()), "tiles of the busiest SM, counted": list(even.items())},
+                log_x=True)  # fmt: skip
     # Here every share lies in one head, whose parts are ROWS outputs and log-sum-exps, counted in a 32-byte sector.
     for what, programs, part in (("a head a program", _HEADS, 0), ("even shares", _SMS, 4 * ROWS * (_D + 1) + 32)):
         expected = 2 * 2 * _D * _HEADS * _LENGTHS[0] + programs * (2 * _D + part)
         read = runs[_LENGTHS[0], programs][0].traffic_bytes["l2_read"]
-        yield exactly(f"{_HEADS} heads of {_LENGTHS[0]:,} keys, {what}: bytes read beyond L1, each key and value once, "
+        yield counted(f"{_HEADS} heads of {_LENGTHS[0]:,} keys, {what}: bytes read beyond L1, each key and value once, "
                       "a query and a part a program", expected, read, "B")  # fmt: skip
     worst = max(error for _, error in runs.values())
     yield direction("largest error over what float16 operands may cost", "attention is exact", f"{worst:.3f}",

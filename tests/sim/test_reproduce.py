@@ -1,14 +1,17 @@
 """The gallery: every figure of the quick entries holds, and a figure that does not is told and fails the command."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from sim import cli
 from sim.gallery import NAMES, entry
-from sim.gallery.claim import Verdict, direction, exactly, within
+from sim.gallery.claim import Curve, Verdict, counted, direction, exactly, within
+from sim.reproduce import run_entry
 
 SLOW = set(NAMES) - {"dfloat11", "gpu-core"}
 
@@ -17,9 +20,9 @@ SLOW = set(NAMES) - {"dfloat11", "gpu-core"}
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES]
 )
 def test_published_figures_hold(name: str) -> None:
-    checks = list(entry(name).checks())
-    assert checks
-    assert [check for check in checks if not check.holds] == []
+    outcome = run_entry(entry(name))
+    assert outcome.checks
+    assert [check for check in outcome.checks if not check.holds] == []
 
 
 def test_verdicts() -> None:
@@ -39,9 +42,46 @@ def test_the_list_and_unknown_names() -> None:
 
 
 def test_a_figure_that_does_not_hold_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = replace(entry("gpu-core"), checks=lambda: iter([exactly("a", 1, 2, "cycles")]))
+    wrong = replace(entry("gpu-core"), checks=lambda: iter([exactly("a", 1, 2, "cycles"), counted("b", 3, 3)]))
     monkeypatch.setattr("sim.reproduce.entry", lambda name: wrong)
     done = CliRunner().invoke(cli.app, ["reproduce", "gpu-core", "--json"])
     assert done.exit_code == 1
-    assert json.loads(done.stdout)[0]["verdict"] == "NOT exact"
-    assert "0 of 1 figures hold" in done.stderr
+    (told,) = json.loads(done.stdout)
+    assert told["source"] == wrong.source
+    assert told["figures"] == [
+        {"what": "a", "published": "1", "basis": "published", "ours": "2", "unit": "cycles", "verdict": "NOT exact",
+         "holds": False},
+        {"what": "b", "published": "3", "basis": "counted", "ours": "3", "unit": "", "verdict": "exact", "holds": True},
+    ]  # fmt: skip
+    assert "1 of 2 figures hold" in done.stderr
+
+
+def test_what_a_stranger_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def checks():
+        yield within("a <quantity>", 100, 103, 5, "B")
+        yield counted("another", 7, 7, "bit")
+        yield Curve(
+            "how it grows", "keys", "times", {"published": [(1, 2.0), (10, 3.0)], "ours": [(1, 2.5)]}, log_x=True
+        )
+
+    monkeypatch.setattr("sim.reproduce.entry", lambda name: replace(entry("gpu-core"), checks=checks))
+    page = tmp_path / "new" / "claims.html"
+    done = CliRunner().invoke(cli.app, ["reproduce", "gpu-core", "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    rows = [re.split(r"  +", line.strip()) for line in done.stdout.splitlines()]
+    assert ["figure", "published", "ours", "verdict"] in rows
+    assert ["a <quantity>", "100 B", "103 B", "within 5 %"] in rows
+    assert ["another", "7 bit (counted)", "7 bit", "exact"] in rows
+    text = page.read_text()
+    assert "2 of 2 figures hold" in text
+    assert "a &lt;quantity&gt;" in text
+    assert "how it grows" in text
+    assert '"dash":"dash"' in text  # the published line
+    assert 'src="http' not in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_claim_names_its_source_and_workload(name: str) -> None:
+    claim = entry(name)
+    assert claim.name == name
+    assert min(map(len, (claim.claim, claim.source, claim.workload))) > 20

@@ -19,6 +19,7 @@ OTHER_SIZES = {
     "layer_norm": ["--rows", "3", "--columns", "130", "--dtype", "float32"],
     "dropout": ["--length", "300", "--p", "0.2", "--seed", "9"],
     "matmul": ["-m", "20", "-n", "40", "-k", "33", "--stages", "2"],
+    "matmul_float32": ["-m", "20", "-n", "40", "-k", "33", "--tile", "16", "32", "16"],
     "matmul_int8": ["-m", "20", "-n", "40", "-k", "33", "--stages", "2"],
     "flash_attention": ["--heads", "1", "--sequence", "70", "-d", "32", "--full"],
     "lean_attention": ["--heads", "2", "--queries", "1", "--length", "70", "-d", "32", "--programs", "3"],

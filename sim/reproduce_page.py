@@ -1,0 +1,73 @@
+"""The page of `warptree reproduce --html`: every claim with its figures, and curves where they say more."""
+
+import html
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+
+from sim import figures
+from sim.gallery.claim import Verdict
+from sim.page import Html, document, table, tiles
+from sim.reproduce import LEGEND, Outcome, figure_rows, summary
+
+
+def write_page(outcomes: list[Outcome], path: Path) -> Path:
+    """Write the page; it fetches nothing, so it opens offline. Returns `path`."""
+    body = "\n".join([_header(outcomes), *map(_section, outcomes)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(document("published claims - warptree", body, get_plotlyjs()), encoding="utf-8")
+    return path
+
+
+def _header(outcomes: list[Outcome]) -> str:
+    verdicts = [check.judged for outcome in outcomes for check in outcome.checks]
+    failed = sum(verdict.startswith("NOT") for verdict in verdicts)
+    counts = [
+        (f"{len(outcomes)}", "published claims"),
+        (f"{verdicts.count('exact')}", "figures equal to the digit"),
+        (f"{sum(verdict.startswith('within') for verdict in verdicts)}", "within a stated percentage"),
+        (f"{verdicts.count('direction only')}", "go the same way, no more claimed"),
+        (f"{failed}", "do not hold"),
+    ]
+    legend = "".join(f'<p class="soft">{html.escape(text)}</p>' for text in LEGEND)
+    rows = [
+        (Html(f'<a href="#{outcome.entry.name}">{outcome.entry.name}</a>'), outcome.entry.claim,
+         f"{sum(check.holds for check in outcome.checks)} of {len(outcome.checks)}")
+        for outcome in outcomes
+    ]  # fmt: skip
+    return (
+        f'<header><div class="brand">warptree</div><h1>Published claims, run again: {summary(outcomes)}</h1></header>'
+        f"{tiles(counts)}{legend}{table(('claim', 'what it says', 'figures that hold'), rows)}"
+    )
+
+
+def _section(outcome: Outcome) -> str:
+    claim = outcome.entry
+    simulated = ' <span class="tag">simulated</span>' if claim.simulated else ""
+    facts = "".join(
+        f'<p class="soft"><b>{name}</b> {html.escape(text)}</p>'
+        for name, text in (("Published in", claim.source), ("Run here", claim.workload))
+    )
+    rows = [
+        (
+            what,
+            published,
+            ours,
+            Html(f'<span class="{"bad" if verdict.startswith("NOT") else "good"}">{verdict}</span>'),
+        )
+        for what, published, ours, verdict in figure_rows(outcome)
+    ]
+    curves = "".join(
+        f"<h3>{html.escape(curve.title)}</h3>{figures.curves(curve.lines, curve.x, curve.y, curve.log_x)}"
+        for curve in outcome.curves
+    )
+    return (
+        f'<h2 id="{claim.name}">{claim.name}{simulated}</h2><p>{html.escape(claim.claim)}</p>{facts}'
+        f"{table(('figure', 'published', 'ours', 'verdict'), rows)}{curves}"
+    )
+
+
+def _style(verdict: str) -> str:
+    if verdict.startswith("NOT"):
+        return "bad"
+    return "soft" if verdict == Verdict.DIRECTION else "good"
