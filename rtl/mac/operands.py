@@ -4,7 +4,7 @@
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 # pyright: reportArgumentType=false
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
 from mx_formats.element import ElementFormat, NanCodes
@@ -47,55 +47,75 @@ class OperandDecoder(Component):
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
-        """Build the logic: one case a mode."""
+        """Build the logic: one case a mode, which brings fields to the same place; what they mean is common to all."""
         m = Module()
-        decode = {Kind.ALIGNED: self._aligned, Kind.PAIRS: self._pairs, Kind.INTEGER: self._integer}
+        fields = [Signal(5, name=f"field_{lane}") for lane in range(LANES)]
+        mantissas = [Signal(3, name=f"mantissa_{lane}") for lane in range(LANES)]
+        fixed = [Signal(2 * self._design.digits, name=f"fixed_{lane}") for lane in range(LANES)]
+        aligned = Signal()
         with m.Switch(self.mode):
             for number, element in enumerate(self._design.elements):
                 with m.Case(number):
-                    decode[kind(element)](m, element)
+                    if kind(element) is Kind.ALIGNED:
+                        m.d.comb += aligned.eq(1)
+                        self._aligned(m, element, fields, mantissas)
+                    elif kind(element) is Kind.PAIRS:
+                        self._pairs(m, element, fixed)
+                    else:
+                        self._integer(m, element, fixed)
+        for lane in range(LANES):
+            normal = fields[lane].any()
+            significand = Cat(mantissas[lane], normal)
+            m.d.comb += [
+                self.exponent[lane].eq(fields[lane] | (aligned & ~normal)),
+                self.significand[lane].eq(self._digits(significand) | fixed[lane]),
+                self.zero[lane].eq(~significand.any()),
+            ]
         return m
 
-    def _aligned(self, m: Module, element: ElementFormat) -> None:
+    def _aligned(self, m: Module, element: ElementFormat, fields: list[Signal], mantissas: list[Signal]) -> None:
         nans = []
         for lane in range(LANES):
             sign, field, mantissa = _fields(self.word.word_select(lane, 8), element)
-            normal = field.any()
-            self._whole(m, lane, sign, Cat(Const(0, 3 - len(mantissa)), mantissa, normal))
+            self._whole(m, lane, sign)
             m.d.comb += [
-                self.exponent[lane].eq(field | ~normal),
-                self.zero[lane].eq(~normal & ~mantissa.any()),
+                fields[lane].eq(field),
+                mantissas[lane].eq(Cat(Const(0, 3 - len(mantissa)), mantissa)),
                 self.infinite[lane].eq(_is_infinite(field, mantissa, element)),
             ]
             nans.append(_is_nan(field, mantissa, element))
         m.d.comb += self.nan.eq(Cat(nans).any())
 
-    def _pairs(self, m: Module, element: ElementFormat) -> None:
+    def _pairs(self, m: Module, element: ElementFormat, significands: list[Signal]) -> None:
         for code in range(self._design.four_bit_products):
             sign, field, mantissa = _fields(self.word.word_select(code, lane_bits(element)), element)
             quadrant, digit = divmod(code, self._design.digits)
             m.d.comb += [
                 self.sign[quadrant][digit].eq(sign),
-                self.significand[quadrant].word_select(digit, 2).eq(Cat(mantissa, field.any())),
+                significands[quadrant].word_select(digit, 2).eq(Cat(mantissa, field.any())),
                 self.shift[code].eq(Mux(field.any(), field - 1, 0)),
             ]
 
-    def _integer(self, m: Module, element: ElementFormat) -> None:
+    def _integer(self, m: Module, element: ElementFormat, significands: list[Signal]) -> None:
         code = self.word[: element.bits]
         magnitude = Mux(code[-1], -code, code)[: element.bits]
         for quadrant, half in enumerate(self._halves):
-            self._whole(m, quadrant, code[-1], magnitude.word_select(half, 4))
+            self._whole(m, quadrant, code[-1])
+            m.d.comb += significands[quadrant].eq(self._digits(magnitude.word_select(half, 4)))
 
-    def _whole(self, m: Module, quadrant: int, sign: Value, significand: Value) -> None:
-        """One 4-bit significand for a quadrant."""
+    def _whole(self, m: Module, quadrant: int, sign: Value) -> None:
+        """The quadrant takes one 4-bit significand."""
         digits = self._design.digits
         m.d.comb += self.sign[quadrant].eq(sign.replicate(digits))
-        if digits == 2:
-            m.d.comb += self.significand[quadrant].eq(significand)
-            return
-        m.d.comb += self.significand[quadrant].eq(Cat(significand.word_select(half, 2) for half in self._halves))
-        for i, half in enumerate(self._halves):
-            m.d.comb += self.shift[digits * quadrant + i].eq(2 * half)
+        if digits == 4:
+            for i, half in enumerate(self._halves):
+                m.d.comb += self.shift[digits * quadrant + i].eq(2 * half)
+
+    def _digits(self, significand: Value) -> Value:
+        """A 4-bit significand as the quadrant's multipliers take it."""
+        if self._design.digits == 2:
+            return significand
+        return Cat(significand.word_select(half, 2) for half in self._halves)
 
 
 def _fields(code: Value, element: ElementFormat) -> tuple[Value, Value, Value]:

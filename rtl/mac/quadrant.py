@@ -2,9 +2,9 @@
 
 # Amaranth makes ports when a component is constructed, which pyright cannot see.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportInvalidTypeForm=false
-# pyright: reportReturnType=false
+# pyright: reportReturnType=false, reportOperatorIssue=false
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import Component, In, Out
 
 from rtl.mac.design import MacDesign
@@ -48,12 +48,21 @@ class Quadrant(Component):
         """Build the logic."""
         m = Module()
         a_low, a_high, b_low, b_high = self.a[:2], self.a[2:], self.b[:2], self.b[2:]
-        low = _shifted(a_low * b_low, self.a_shift[0], self.b_shift[0])
-        high = Mux(self.pairs, _shifted(a_high * b_high, self.a_shift[1], self.b_shift[1]), a_high * b_high << 4)
-        cross = Mux(self.pairs, 0, a_low * b_high + a_high * b_low) << 2
-        # Only the terms' relative sign needs a negation of its own, and only in pairs mode.
+        # The recombination's shift of the high product by four is one that pairs mode has too.
+        low = _shifted(a_low * b_low, _shifts(self.a_shift[0], self.b_shift[0]))
+        high = _shifted(a_high * b_high, _shifts(self.a_shift[1], self.b_shift[1]) | Cat(0, 0, ~self.pairs))
+        cross = (a_low * b_high + a_high * b_low) << 2
+        # One addition serves both: outside pairs mode the low product has four bits, and the high one those above.
+        left, right = Signal(8), Signal(8)
+        above = Mux(self.pairs, low[4:], high[4:])
+        m.d.comb += [left.eq(Cat(low[:4], above)), right.eq(Mux(self.pairs, high, cross))]
+        # Only the terms' relative sign needs a negation of its own.
         opposed = self.sign[0] ^ self.sign[1]
-        m.d.comb += self.total.eq(_negate_if(self.sign[0], low + cross + _negate_if(opposed, high)))
+        positive = Signal(self.total.shape())
+        m.d.comb += [
+            positive.eq(left + (Cat(right, Const(0, 2)) ^ opposed.replicate(10)) + opposed),
+            self.total.eq(_negate_if(self.sign[0], positive)),
+        ]
         return m
 
 
@@ -83,16 +92,25 @@ class FullQuadrant(Component):
         placed = [Signal(8, name=f"placed_{i}") for i in range(4)]
         for i, value in enumerate(placed):
             product = self.a.word_select(i, 2) * self.b.word_select(i, 2)
-            m.d.comb += value.eq(_shifted(product, self.a_shift[i], self.b_shift[i]))
+            m.d.comb += value.eq(_shifted(product, _shifts(self.a_shift[i], self.b_shift[i])))
         # One negation of the whole sum; the others only where signs differ.
         first, *others = [_negate_if(self.sign[0] ^ self.sign[i], value) for i, value in enumerate(placed)]
         m.d.comb += self.total.eq(_negate_if(self.sign[0], (first + others[0]) + (others[1] + others[2])))
         return m
 
 
-def _shifted(product: Value, a_shift: Value, b_shift: Value) -> Value:
-    """A 2-bit product moved by both operands' shifts; 9 * 2**4 at most."""
-    return ((product << a_shift) << b_shift)[:8]
+def _shifts(a_shift: Value, b_shift: Value) -> Value:
+    """Which of the shifts by 1, 2 and 4 make the sum of two shifts of 0, 1 or 2; with 4 there is no other."""
+    one = a_shift[0] ^ b_shift[0]
+    two = (a_shift[0] & b_shift[0]) | (a_shift[1] ^ b_shift[1])
+    return Cat(one, two, a_shift[1] & b_shift[1])
+
+
+def _shifted(product: Value, shifts: Value) -> Value:
+    """A 2-bit product moved left, see `_shifts`; 9 * 2**4 at most."""
+    moved = Mux(shifts[0], product << 1, product)[:5]
+    moved = Mux(shifts[1], moved << 2, moved)[:7]
+    return Mux(shifts[2], product << 4, moved)
 
 
 def _negate_if(negative: Value, magnitude: Value) -> Value:
