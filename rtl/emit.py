@@ -45,9 +45,19 @@ def cxxrtl(component: Component, name: str) -> str:
 
 
 def smt2(component: Component, name: str, cuts: Sequence[str] = ()) -> str:
-    """SMT-LIB of `component`, flattened, every net named; nets in `cuts` are disconnected from their drivers."""
+    """SMT-LIB of `component`, flattened, every net named, memories as registers; nets in `cuts` lose their drivers."""
     cutpoints = ["cutpoint " + " ".join(f"w:{net}" for net in cuts)] if cuts else []
-    script = ["hierarchy -top {top}", "flatten", "proc", "opt_clean", *cutpoints, "write_smt2 -wires {out}"]
+    script = [
+        "hierarchy -top {top}",
+        "flatten",
+        "proc",
+        "memory_collect",
+        "memory_map",
+        "dffunmap",
+        "opt_clean",
+        *cutpoints,
+        "write_smt2 -wires {out}",
+    ]
     return _convert(component, name, script, "design.smt2")
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from rtl.mac import MacDesign
 from rtl.prove import Verdict, prove, theorems
+from rtl.prove.handshakes import prove_handshake
+from rtl.prove.streams import handshakes
 
 
 def run_proof(design: MacDesign, elements: tuple[str, ...], say: Callable[[str], None]) -> bool:
@@ -26,6 +28,21 @@ def run_proof(design: MacDesign, elements: tuple[str, ...], say: Callable[[str],
     names, seconds = ", ".join(elements), time.perf_counter() - started
     say(f"{names}: the MAC with M = {design.mantissa_bits} equals its rule for every input; {claims} claims, "
         f"{seconds:.0f} s")  # fmt: skip
+    return True
+
+
+def run_handshakes(say: Callable[[str], None]) -> bool:
+    """Prove the handshakes of tile engine, streamers and scratchpad; False when one fails, which ends the run."""
+    for handshake in handshakes():
+        before = time.perf_counter()
+        proven, broken = prove_handshake(handshake)
+        if broken:
+            say(f"FAILED  {handshake.name}: {broken[0].claim}")
+            for path, value in broken[0].nets.items():
+                say(f"    {path} = {value:#x}")
+            return False
+        seconds = time.perf_counter() - before
+        say(f"proven  {'handshakes: ' + handshake.name:<26} {proven:>4} claims  {seconds:6.1f} s")
     return True
 
 

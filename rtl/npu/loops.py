@@ -67,7 +67,8 @@ class AddressLoops(Component):
             moved, step = Mux(ended[i], moved, origin[i]), Mux(ended[i], step, stride[i])
         new = Signal(self._address_bits)
         m.d.comb += new.eq(moved + step)
-        apart, address = Signal(self._address_bits), origin[0]
+        apart = Signal(self._address_bits)
+        address = origin[0]
         for i in range(self._channels):
             m.d.comb += self.address[i].eq(address)
             address = self.address[i] + apart

@@ -36,7 +36,8 @@ class WordQueue(Component):
         """Build a ring of registers."""
         m = Module()
         words = Array(Signal(self._bits, name=f"word_{i}", reset_less=True) for i in range(self._depth))
-        first, free = Signal(range(self._depth)), Signal(range(self._depth))
+        first = Signal(range(self._depth))
+        free = Signal(range(self._depth))
 
         def after(place: Signal) -> Mux:
             return Mux(place == self._depth - 1, 0, place + 1)

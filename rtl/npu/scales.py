@@ -43,7 +43,10 @@ class ScaleHold(Component):
         """Build the count of steps and the place in a word."""
         m = Module()
         places = self._word_bits // BYTE
-        steps, shared, used, place = Signal(COUNT_BITS), Signal(), Signal(COUNT_BITS), Signal(range(places))
+        steps = Signal(COUNT_BITS)
+        shared = Signal()
+        used = Signal(COUNT_BITS)
+        place = Signal(range(places))
         served = Signal()
         m.d.comb += [
             served.eq(self.last | (used == (steps - 1)[:COUNT_BITS])),

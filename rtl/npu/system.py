@@ -43,7 +43,8 @@ class Npu(Component):
         m.submodules.registers = registers = Registers(design)
         m.submodules.tiles = tiles = Tiles(design.engine)
         connect(m, flipped(self.csr), registers.csr)
-        mode, out_mode = Signal(MODE_BITS), Signal(MODE_BITS)
+        mode = Signal(MODE_BITS)
+        out_mode = Signal(MODE_BITS)
         m.d.comb += [
             registers.busy.eq(self.busy),
             tiles.start.eq(registers.start),

@@ -4,6 +4,9 @@ specification   the rule over bit-vectors, written from `hw.mac` and from nothin
 netlist         the RTL as z3 terms, cut at chosen nets
 stages          what each cut net must carry
 proof           all of them, one after another, and a failing input where one does not hold
+induction       a clocked component's step from one state to the next as z3 terms
+handshakes      claims about every cycle, by induction
+streams         those of the tile engine and of the NPU's streamers, queues and scratchpad
 """
 
 from rtl.prove.proof import Failure, Input, Theorem, Verdict, prove, theorems

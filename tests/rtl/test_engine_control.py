@@ -1,59 +1,24 @@
 """Handshakes of the tile engine, for every state it can be in."""
 
 import pytest
-import z3
 from amaranth.hdl import Module
 
 from rtl import tools
 from rtl.engine import TileControl
+from rtl.prove.handshakes import prove_handshake
 from rtl.prove.induction import Transition
+from rtl.prove.streams import handshakes
 
 pytestmark = pytest.mark.skipif(bool(tools.missing("proofs")), reason="proofs need z3 and pyosys")
 
 
-def on(bits: z3.BitVecRef) -> z3.BoolRef:
-    return bits == 1
-
-
-def exclusive(nets) -> z3.BoolRef:
-    """The invariant: a tile is summed only while the output register is free."""
-    return z3.Not(z3.And(on(nets("summed")), on(nets("out_valid"))))
-
-
-def in_flight(nets) -> z3.BitVecRef:
-    return z3.ZeroExt(2, nets("summed")) + z3.ZeroExt(2, nets("out_valid"))
-
-
-def properties(control: Transition) -> dict[str, z3.BoolRef]:
-    """What one cycle without reset must do, given the invariant."""
-    now, after = control.now, control.after
-    emitted = z3.And(on(now("out_valid")), on(now("out_ready")))
-    ended = z3.And(on(now("take")), on(now("last")))
-    one = z3.BitVecVal(1, 3)
-    zero = z3.BitVecVal(0, 3)
-    waiting = z3.And(on(now("out_valid")), z3.Not(on(now("out_ready"))))
-    return {
-        "the invariant stays": exclusive(after),
-        "what is offered stays offered": z3.Implies(waiting, on(after("out_valid"))),
-        "and its register is not written": z3.Implies(waiting, z3.Not(on(now("summed")))),
-        "no output is lost or doubled": in_flight(after)
-        == in_flight(now) + z3.If(ended, one, zero) - z3.If(emitted, one, zero),
-        "a sum is captured the cycle after": on(after("summed")) == ended,
-        "busy while anything is in flight": z3.Implies(in_flight(now) != 0, on(now("busy"))),
-        "operands are taken by both sides": on(now("take"))
-        == z3.And(on(now("operands_valid")), on(now("operands_ready"))),
-    }
-
-
-def failing(control: Transition) -> list[str]:
-    given = exclusive(control.now), control.now("rst") == 0
-    return [name for name, goal in properties(control).items() if control.refute_step(goal, *given) is not None]
+CONTROL = next(handshake for handshake in handshakes() if handshake.name == "tile control")
 
 
 def test_handshakes_hold_in_every_cycle() -> None:
-    control = Transition(TileControl(), "tile_control")
-    assert control.refute_start(exclusive(control.now)) is None
-    assert failing(control) == []
+    proven, broken = prove_handshake(CONTROL)
+    assert broken == []
+    assert proven > 6
 
 
 STATE = ("step", "per_tile", "tiles_left", "summed", "out_valid")
@@ -80,12 +45,6 @@ def test_ready_does_not_wait_for_valid() -> None:
     assert waits_for_valid(Transition(Shy(), "tile_control"))
 
 
-def test_reset_forgets_what_is_in_flight() -> None:
-    control = Transition(TileControl(), "tile_control")
-    empty = z3.And(in_flight(control.after) == 0, control.after("busy") == 0)
-    assert control.refute_step(empty, control.now("rst") == 1) is None
-
-
 class Hasty(TileControl):
     """Does not wait for the output register."""
 
@@ -96,13 +55,8 @@ class Hasty(TileControl):
 
 
 def test_a_control_that_overruns_its_register_is_caught() -> None:
-    broken = failing(Transition(Hasty(), "tile_control"))
-    assert "the invariant stays" in broken
-
-
-def test_a_state_that_breaks_a_property_is_shown() -> None:
-    control = Transition(Hasty(), "tile_control")
-    shown = control.refute_step(exclusive(control.after), exclusive(control.now), control.now("rst") == 0)
-    assert shown is not None
-    assert shown["operands_valid"] == shown["take"] == shown["last"] == 1
-    assert shown["summed"] or (shown["out_valid"] and not shown["out_ready"])
+    _, broken = prove_handshake(CONTROL, Hasty())
+    shown = {found.claim: found.nets for found in broken}
+    nets = shown["after every cycle: a tile is summed only while the output register is free"]
+    assert nets["operands_valid"] == nets["take"] == nets["last"] == 1
+    assert nets["summed"] or (nets["out_valid"] and not nets["out_ready"])

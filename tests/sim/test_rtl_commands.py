@@ -9,8 +9,10 @@ from typer.testing import CliRunner
 import rtl.mac.align_add
 from rtl import tools
 from rtl.equality import Difference
-from rtl.prove import stages
+from rtl.npu.queue import WordQueue
+from rtl.prove import stages, streams
 from sim import cli, issue_checks, rtl_checks
+from sim.rtl_prove import run_handshakes
 
 runner = CliRunner()
 
@@ -25,6 +27,25 @@ def test_a_proof_that_fails_shows_an_input(monkeypatch: pytest.MonkeyPatch) -> N
     assert any(line.startswith("proven  E2M1: products") for line in lines)
     assert "FAILED  E2M1: product sum: product sum" in lines
     assert "wrong for E2M1: mode=0x4 a=" in lines[-1]
+
+
+class Forgetful(WordQueue):
+    """Does not count what is taken."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.sync += self.level.eq(self.level + self.put)
+        return m
+
+
+def test_a_handshake_that_fails_shows_the_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    assert run_handshakes(lines.append)
+    assert [line.split()[:2] for line in lines] == [["proven", "handshakes:"]] * 6
+    monkeypatch.setattr(streams, "WordQueue", Forgetful)
+    assert not run_handshakes(lines.append)
+    assert "FAILED  queue: after every cycle: the ring holds `level` words" in lines
+    assert any(line.startswith("    level = 0x") for line in lines)
 
 
 def test_build_writes_the_same_bytes(tmp_path: Path) -> None:
