@@ -23,6 +23,7 @@ NAMES = (
     "softmax-passes",
     "tree-invariance",
     "tree-invariance-mx",
+    "xquant",
 )
 
 
