@@ -37,15 +37,20 @@ IssueStageOption = Annotated[
 
 
 @rtl_app.command()
-def prove(mantissa_bits: MantissaOption = 16, element: ElementOption = None, four_bit: FourBitOption = 8) -> None:
+def prove(
+    mantissa_bits: MantissaOption = 16,
+    element: ElementOption = None,
+    four_bit: FourBitOption = 8,
+    tree: TreeOption = "hybrid",
+) -> None:
     """Prove that the MAC's RTL equals its rule for every input, and the streams' handshakes; show what fails."""
     from rtl import tools
 
     tools.require("proofs")
     from sim.rtl_prove import run_handshakes, run_proof
 
-    proven = run_proof(_design(mantissa_bits, four_bit), _names(element), typer.echo) and run_handshakes(typer.echo)
-    raise typer.Exit(0 if proven else 1)
+    equal = run_proof(_design(mantissa_bits, four_bit, tree), _names(element), typer.echo)
+    raise typer.Exit(0 if equal and run_handshakes(typer.echo) else 1)
 
 
 @rtl_app.command()

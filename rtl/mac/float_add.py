@@ -51,11 +51,12 @@ class FloatAdd(Component):
         product_sign, magnitude = self.product[-1], Signal(m_bits + 4)
         m.d.comb += [self.keep.eq(~self.product.any()), magnitude.eq(Mux(product_sign, -self.product, self.product))]
         normal, zeros = shifted_to_top(m, magnitude)
-        product, accumulator = Signal(m_bits + 1), Signal(m_bits + 1)
-        product_field, accumulator_field = Signal(signed(EXPONENT_BITS)), Signal(signed(EXPONENT_BITS))
+        significand, accumulator = Signal(m_bits + 1, name="significand"), Signal(m_bits + 1)
+        product_field = Signal(signed(EXPONENT_BITS), name="product_field")
+        accumulator_field = Signal(signed(EXPONENT_BITS))
         present = self.acc_field.any()
         m.d.comb += [
-            product.eq(normal[-m_bits - 1 :]),
+            significand.eq(normal[-m_bits - 1 :]),
             product_field.eq(self.exponent + 3 - zeros),
             accumulator.eq(Mux(present, Cat(self.acc_mantissa, Const(1, 1)), 0)),
             # Without an accumulator nothing may be aligned to it.
@@ -65,18 +66,16 @@ class FloatAdd(Component):
         difference = Signal(signed(EXPONENT_BITS + 1))
         smaller_is_product = difference[-1]
         larger, smaller = Signal(m_bits + 1 + GUARD), Signal(m_bits + 1 + GUARD)
-        distance, field = Signal(EXPONENT_BITS), Signal(signed(EXPONENT_BITS))
-        larger_sign, smaller_sign = (
-            Mux(smaller_is_product, *signs) for signs in ((self.acc_sign, product_sign), (product_sign, self.acc_sign))
-        )
-        opposed = larger_sign ^ smaller_sign
-        total = Signal(signed(m_bits + 3 + GUARD))
+        distance, field = Signal(EXPONENT_BITS), Signal(signed(EXPONENT_BITS), name="larger_field")
+        larger_sign, total = Signal(name="larger_sign"), Signal(signed(m_bits + 3 + GUARD), name="total")
+        opposed = self.acc_sign ^ product_sign
         m.d.comb += [
             difference.eq(product_field - accumulator_field),
             distance.eq(Mux(smaller_is_product, -difference, difference)),
             field.eq(Mux(smaller_is_product, accumulator_field, product_field)),
-            larger.eq(Mux(smaller_is_product, accumulator, product) << GUARD),
-            smaller.eq((Mux(smaller_is_product, product, accumulator) << GUARD) >> distance),
+            larger_sign.eq(Mux(smaller_is_product, self.acc_sign, product_sign)),
+            larger.eq(Mux(smaller_is_product, accumulator, significand) << GUARD),
+            smaller.eq((Mux(smaller_is_product, significand, accumulator) << GUARD) >> distance),
             total.eq(larger + Mux(opposed, -smaller, smaller)),
         ]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import z3
 
-from rtl.mac import MacDesign
+from rtl.mac import MacDesign, Tree
+from rtl.prove import float_add_rule, float_add_stages, long_integer_rule, long_integer_stages, stages
 from rtl.prove import specification as rule
-from rtl.prove import stages
 from rtl.prove.stages import Claim, Cut
 from rtl.tools import ToolError
 
@@ -19,7 +19,7 @@ CLAIM_SECONDS = 600
 SEARCH_SECONDS = 120  # for an input of the whole MAC that shows a failed claim
 LOGIC = "QF_UFBV"
 
-_OF_ONE_FORMAT = (
+_PRODUCT_SUM = (
     stages.products,
     stages.largest_exponent,
     stages.lanes,
@@ -27,7 +27,33 @@ _OF_ONE_FORMAT = (
     stages.exponents,
     stages.specials,
 )
-_OF_ALL_FORMATS = (stages.distance, stages.aligned_sum, stages.normalised_sum, stages.result)
+_OF_ONE_FORMAT = {
+    Tree.HYBRID: _PRODUCT_SUM,
+    Tree.FP32_ADDITION: _PRODUCT_SUM,
+    Tree.LONG_INTEGER: (stages.products, long_integer_stages.words, stages.specials),
+}
+_OF_ALL_FORMATS = {
+    Tree.HYBRID: (stages.distance, stages.aligned_sum, stages.normalised_sum, stages.result),
+    Tree.FP32_ADDITION: (
+        float_add_stages.normalised_product,
+        float_add_stages.exponents_of_the_sum,
+        float_add_stages.floating_point_sum,
+        float_add_stages.normalised_sum,
+        float_add_stages.result,
+    ),
+    Tree.LONG_INTEGER: (
+        long_integer_stages.product_word,
+        long_integer_stages.scales,
+        long_integer_stages.exact_sum,
+        long_integer_stages.rounded_sum,
+        long_integer_stages.result,
+    ),
+}
+_RULES = {
+    Tree.HYBRID: rule.mac_step,
+    Tree.FP32_ADDITION: float_add_rule.mac_step,
+    Tree.LONG_INTEGER: long_integer_rule.mac_step,
+}
 
 
 @dataclass(frozen=True)
@@ -84,12 +110,12 @@ class Verdict:
 
 
 def theorems(design: MacDesign, elements: tuple[str, ...] | None = None) -> list[Theorem]:
-    """All that must hold for the MAC to equal `hw.mac` in the named modes (all if None), in the order of the data."""
-    made = []
+    """All that must hold for the MAC to equal its tree's rule in the named modes (all if None), in order."""
+    made, of_one = [], _OF_ONE_FORMAT[design.tree]
     for name in elements or design.names:
         spec = design.spec(name)
-        made += [Theorem(_title(stage), name, lambda f=stage, s=spec: f(design, s)) for stage in _OF_ONE_FORMAT]
-    return made + [Theorem(_title(stage), None, lambda f=stage: f(design)) for stage in _OF_ALL_FORMATS]
+        made += [Theorem(_title(stage), name, lambda f=stage, s=spec: f(design, s)) for stage in of_one]
+    return made + [Theorem(_title(stage), None, lambda f=stage: f(design)) for stage in _OF_ALL_FORMATS[design.tree]]
 
 
 def prove(design: MacDesign, theorem: Theorem) -> Verdict:
@@ -126,7 +152,7 @@ def _search(design: MacDesign, theorem: Theorem, nets: dict[str, int]) -> Input 
 def _search_mode(design: MacDesign, name: str, hint: dict[str, int], seconds: int) -> Input | None:
     spec, net = design.spec(name), Cut(design, design.mode(name)).net
     a, b = stages.codes(spec, net("a")), stages.codes(spec, net("b"))
-    expected = rule.mac_step(spec, a, b, net("xa"), net("xb"), net("acc"))
+    expected = _RULES[design.tree](spec, a, b, net("xa"), net("xb"), net("acc"))
     wrong = [net("mode") == design.mode(name), net("result") != expected]
     model = _counterexample([*wrong, *(net(path) == value for path, value in hint.items())], seconds)
     if model is None or model == z3.unknown:

@@ -242,6 +242,17 @@ def selected(
     return z3.Extract(spec.bits - 1, 0, value)
 
 
+def product_sum(
+    spec: MacSpec, a: list[Operand], b: list[Operand], xa: z3.BitVecRef, xb: z3.BitVecRef
+) -> tuple[z3.BitVecRef, z3.BitVecRef]:
+    """Stage 1: S, and E_in with the scales."""
+    exponents = [x.exponent + y.exponent for x, y in zip(a, b, strict=True)]
+    e = sum_exponent(spec, exponents)
+    lanes = [product(x, y) for x, y in zip(a, b, strict=True)]
+    s = total([placed(spec, lane, exponent, e) for lane, exponent in zip(lanes, exponents, strict=True)])
+    return s, input_exponent(e, xa, xb)
+
+
 def mac_step(
     spec: MacSpec,
     a: list[z3.BitVecRef],
@@ -252,11 +263,8 @@ def mac_step(
 ) -> z3.BitVecRef:
     """The whole cycle: codes of the lanes, two scale codes and the old pattern, to the new pattern."""
     left, right = ([operand(spec.element, code) for code in codes] for codes in (a, b))
-    products = [product(x, y) for x, y in zip(left, right, strict=True)]
-    exponents = [x.exponent + y.exponent for x, y in zip(left, right, strict=True)]
-    e = sum_exponent(spec, exponents)
-    s = total([placed(spec, lane, exponent, e) for lane, exponent in zip(products, exponents, strict=True)])
-    acc, e_in = accumulator(spec, pattern), input_exponent(e, xa, xb)
+    s, e_in = product_sum(spec, left, right, xa, xb)
+    acc = accumulator(spec, pattern)
     d = acc.field - e_in
     t, extended = aligned_sum(spec, s, acc, d), extended_right(d)
     normal = normalised_at(spec, t, e_in, extended, 0)

@@ -20,7 +20,7 @@ from hw.explain import draw, explain
 from hw.vector_file import write
 from rtl import emit
 from rtl.cosim import MacVectors
-from rtl.mac import Mac, MacDesign, Tree
+from rtl.mac import Mac, MacDesign
 from rtl.simulate import port_words, rtl_mac_step
 from rtl.tools import ToolError
 from sim.codesign.command import Study, design_of
@@ -168,8 +168,6 @@ def _proof(design: Design, say: Callable[[str], None]) -> Check:
         mac = mac_design(design)
     except ValueError as error:
         return Check(what, f"not proven: {error}", None)
-    if mac.tree is not Tree.HYBRID:
-        return Check(what, f"not proven: there are proofs for the tree {Tree.HYBRID.value} alone", None)
     good = run_proof(mac, mac.names, say)
     return Check(what, "proven with z3" if good else "REFUTED", good)
 

@@ -4,21 +4,29 @@ import numpy as np
 import pytest
 import z3
 
-from hw.mac import step as model_step
-from rtl.mac import MacDesign
+from rtl.equality import model_step
+from rtl.mac import MacDesign, Tree
+from rtl.prove import float_add_rule, long_integer_rule
 from rtl.prove import specification as rule
 
+RULES = {
+    Tree.HYBRID: rule.mac_step,
+    Tree.FP32_ADDITION: float_add_rule.mac_step,
+    Tree.LONG_INTEGER: long_integer_rule.mac_step,
+}
 
+
+@pytest.mark.parametrize("tree", Tree)
 @pytest.mark.parametrize("m", [12, 16, 23])
 @pytest.mark.parametrize("name", MacDesign().names)
-def test_rule_is_the_model_s(name: str, m: int, cycles) -> None:
-    design = MacDesign(m)
+def test_rule_is_the_model_s(name: str, m: int, tree: Tree, cycles) -> None:
+    design = MacDesign(m, tree=tree)
     spec = design.spec(name)
-    inputs = cycles(design, name, 60, seed=41).inputs()
-    expected = model_step(spec, *inputs.values())
+    inputs = cycles(design, name, 60 if tree is Tree.HYBRID else 40, seed=41).inputs()
+    expected = model_step(design, name, **inputs)
     a, b = ([z3.BitVec(f"{side}{i}", spec.element.bits) for i in range(spec.lanes)] for side in "ab")
     xa, xb, acc = z3.BitVec("xa", 8), z3.BitVec("xb", 8), z3.BitVec("acc", spec.bits)
-    formula = rule.mac_step(spec, a, b, xa, xb, acc)
+    formula = RULES[tree](spec, a, b, xa, xb, acc)
     variables = [*a, *b, xa, xb, acc]
     for row, wanted in enumerate(expected):
         values = [*inputs["a"][row], *inputs["b"][row], inputs["xa"][row], inputs["xb"][row], inputs["acc"][row]]
