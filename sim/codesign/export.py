@@ -5,6 +5,8 @@ tree.svg, .txt  its reduction tree, drawn and in bits
 vectors/        conformance dots of the tree, edge cases first; `warptree vectors --check` evaluates them again
 mac.v           the MAC's Verilog, where there is RTL
 operands.txt    MAC cycles of the workload's own dot products, each with the accumulator it must leave
+mac_tb.v        a testbench of these cycles; check.sh runs it with Verilator or Icarus Verilog, without warptree
+README.md       what each file is, the ports, the rule, and what was checked
 report.html     all of it on one page, with what the checks said
 """
 
@@ -23,6 +25,7 @@ from rtl.cosim import MacVectors
 from rtl.mac import Mac, MacDesign
 from rtl.simulate import port_words, rtl_mac_step
 from rtl.tools import ToolError
+from sim.codesign import handover
 from sim.codesign.command import Study, design_of
 from sim.codesign.cost import mac_design
 from sim.codesign.design import Design
@@ -72,7 +75,10 @@ def export(study: Study, point: str, folder: Path, prove: bool, say: Callable[[s
         say(f"{folder / name}{f': {found.outcome}' if isinstance(found, Check) else ''}")
     if prove:
         checks.append(_proof(design, say))
+    outcomes = [(check.what, check.outcome) for check in checks]
+    (folder / "README.md").write_text(handover.readme(design, _mac(design), outcomes), encoding="utf-8")
     (folder / "report.html").write_text(_page(study, row, design, checks), encoding="utf-8")
+    say(str(folder / "README.md"))
     say(str(folder / "report.html"))
     return all(check.good is not False for check in checks)
 
@@ -121,6 +127,20 @@ def _verilog(study: Study, row: Row, design: Design, folder: Path) -> Check:
     return Check("Verilog", f"module mac, {len(text.splitlines()):,} lines", None)
 
 
+def _testbench(study: Study, row: Row, design: Design, folder: Path) -> None:
+    mac = _mac(design)
+    if mac is not None:
+        (folder / "mac_tb.v").write_text(handover.testbench(mac, design.block_format.element.name), encoding="utf-8")
+        (folder / "check.sh").write_text(handover.CHECK, encoding="utf-8")
+
+
+def _mac(design: Design) -> MacDesign | None:
+    try:
+        return mac_design(design)
+    except ValueError:
+        return None
+
+
 def _operands(study: Study, row: Row, design: Design, folder: Path) -> Check:
     """The workload's MAC cycles through the compiled RTL, every accumulator compared."""
     what = "RTL on the workload's own operands"
@@ -159,6 +179,7 @@ _FILES: dict[str, Callable[[Study, Row, Design, Path], Check | None]] = {
     "vectors": _vectors,
     "mac.v": _verilog,
     "operands.txt": _operands,
+    "mac_tb.v": _testbench,
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ from sim.codesign.sweep import sweep
 from sim.errors import SimError
 
 needs_compiler = pytest.mark.skipif(bool(tools.missing("compiled RTL")), reason="no C++ compiler")
+needs_verilator = pytest.mark.skipif(bool(tools.missing("cocotb")), reason="no Verilator")
+needs_proofs = pytest.mark.skipif(bool(tools.missing("proofs")), reason="no z3")
 
 
 @pytest.fixture
@@ -75,17 +78,60 @@ def test_a_design_without_rtl_leaves_its_tree_and_vectors(done: Study, tmp_path:
     assert "tree long-integer has no RTL" in (tmp_path / "x" / "report.html").read_text()
 
 
+@pytest.fixture
+def with_rtl(study, tmp_path: Path) -> Study:
+    """One FP4 design, evaluated with its RTL."""
+    experiment, runs = study(('["hybrid", "long-integer"]', '["fp32-addition"]'),
+                             ('"MXINT8", "MXFP8_E4M3", ', ""), ("[11, 16]", "[13]"))  # fmt: skip
+    return Study(tmp_path / "study.toml", experiment, sweep(experiment, runs, _inline), runs)
+
+
 @needs_compiler
-def test_a_design_with_rtl_runs_it_on_the_workloads_operands(study, tmp_path: Path) -> None:
-    experiment, runs = study(('["hybrid", "long-integer"]', '["hybrid"]'), ('"MXINT8", "MXFP8_E4M3", ', ""),
-                             ("[11, 16]", "[13]"))  # fmt: skip
-    rows = sweep(experiment, runs, _inline)
-    whole = Study(tmp_path / "study.toml", experiment, rows, runs)
+def test_a_design_with_rtl_runs_it_on_the_workloads_operands(with_rtl: Study, tmp_path: Path) -> None:
     told: list[str] = []
-    assert export(whole, rows[0]["key"], tmp_path / "x", False, told.append)
+    assert export(with_rtl, with_rtl.rows[0]["key"], tmp_path / "x", False, told.append)
     assert "module mac" in (tmp_path / "x" / "mac.v").read_text()
     cycles = [line.split() for line in (tmp_path / "x" / "operands.txt").read_text().splitlines()[2:]]
     assert any(f"0 of {len(cycles):,} accumulators differ" in line for line in told)
     # Dots of 64 or 32 products, 8 a cycle: the first of every 8 or 4 cycles starts from zero.
     starts = [index for index, cycle in enumerate(cycles) if cycle[4] == "1"]
     assert {after - before for before, after in zip(starts, starts[1:], strict=False)} <= {4, 8}
+    text = (tmp_path / "x" / "README.md").read_text()
+    assert "`acc` | 22 | sign, 8 exponent bits" in text
+    assert f"0 of {len(cycles):,} accumulators differ from the model" in text
+
+
+@needs_verilator
+def test_an_exported_folder_needs_verilator_alone(with_rtl: Study, tmp_path: Path) -> None:
+    export(with_rtl, with_rtl.rows[0]["key"], tmp_path / "made", False, lambda text: None)
+    folder = (tmp_path / "made").rename(tmp_path / "moved")
+    environment = {name: value for name, value in tools.verilator_environment().items() if name != "PYTHONPATH"}
+
+    def checked() -> subprocess.CompletedProcess[str]:
+        run = ["sh", str(folder / "check.sh")]
+        return subprocess.run(run, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    good = checked()
+    count = len((folder / "operands.txt").read_text().splitlines()) - 2
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert f"0 of {count} accumulators differ" in good.stdout
+    lines = (folder / "operands.txt").read_text().splitlines()
+    lines[9] = lines[9][:-1] + ("0" if lines[9][-1] != "0" else "1")
+    (folder / "operands.txt").write_text("\n".join(lines) + "\n")
+    bad = checked()
+    assert bad.returncode != 0
+    assert f"1 of {count} accumulators differ" in bad.stdout
+    assert "cycle 8: expected" in bad.stdout
+
+
+@needs_proofs
+@pytest.mark.slow
+@pytest.mark.parametrize("tree", ["fp32-addition", "long-integer"])
+def test_an_export_proves_any_tree(study, tree: str, tmp_path: Path) -> None:
+    experiment, runs = study(('["hybrid", "long-integer"]', f'["{tree}"]'), ('"MXINT8", "MXFP8_E4M3", ', ""),
+                             ("[11, 16]", "[13]"), ('["4x4", "8x8"]', '["4x4"]'))  # fmt: skip
+    whole = Study(tmp_path / "study.toml", experiment, sweep(experiment, runs, _inline), runs)
+    told: list[str] = []
+    assert export(whole, whole.rows[0]["key"], tmp_path / "x", True, told.append)
+    assert any(f"the {tree} MAC with M = 13 equals its rule for every input" in line for line in told)
+    assert "RTL equal to its rule for every input: proven with z3" in (tmp_path / "x" / "README.md").read_text()
