@@ -24,7 +24,7 @@ def run_proof(design: MacDesign, elements: tuple[str, ...], say: Callable[[str],
         claims += verdict.proven
         if verdict.proven:  # fixed-point formats have no lanes to align
             seconds = time.perf_counter() - before
-            say(f"proven  {_name(verdict):<26} {verdict.proven:>4} claims  {seconds:6.1f} s")
+            say(f"proven  {_name(verdict):<34} {verdict.proven:>4} claims  {seconds:6.1f} s")
     names, seconds = ", ".join(elements), time.perf_counter() - started
     say(f"{names}: the {design.tree.value} MAC with M = {design.mantissa_bits} equals its rule for every input; {claims} claims, "
         f"{seconds:.0f} s")  # fmt: skip
@@ -42,7 +42,7 @@ def run_handshakes(say: Callable[[str], None]) -> bool:
                 say(f"    {path} = {value:#x}")
             return False
         seconds = time.perf_counter() - before
-        say(f"proven  {'handshakes: ' + handshake.name:<26} {proven:>4} claims  {seconds:6.1f} s")
+        say(f"proven  {'handshakes: ' + handshake.name:<34} {proven:>4} claims  {seconds:6.1f} s")
     return True
 
 
