@@ -26,8 +26,8 @@ def run_proof(design: MacDesign, elements: tuple[str, ...], say: Callable[[str],
             seconds = time.perf_counter() - before
             say(f"proven  {_name(verdict):<34} {verdict.proven:>4} claims  {seconds:6.1f} s")
     names, seconds = ", ".join(elements), time.perf_counter() - started
-    say(f"{names}: the {design.tree.value} MAC with M = {design.mantissa_bits} equals its rule for every input; {claims} claims, "
-        f"{seconds:.0f} s")  # fmt: skip
+    mac = f"the {design.tree.value} MAC with M = {design.mantissa_bits}"
+    say(f"{names}: {mac} equals its rule for every input; {claims} claims, {seconds:.0f} s")
     return True
 
 

@@ -14,9 +14,8 @@ CHECK = """\
 set -e
 cd "$(dirname "$0")"
 if command -v verilator > /dev/null; then
-    verilator --binary --timing -CFLAGS -std=c++20 -Wno-fatal -Wno-lint --top-module mac_tb --Mdir build mac.v mac_tb.v \
-        > build.log 2>&1 ||
-        { cat build.log; exit 1; }
+    options="--binary --timing -CFLAGS -std=c++20 -Wno-fatal -Wno-lint"
+    verilator $options --top-module mac_tb --Mdir build mac.v mac_tb.v > build.log 2>&1 || { cat build.log; exit 1; }
     exec ./build/Vmac_tb
 elif command -v iverilog > /dev/null; then
     iverilog -g2012 -o mac_tb.vvp mac.v mac_tb.v
