@@ -5,9 +5,11 @@ what differs from another GPU. `load_gpu` reads one, applies
 overrides such as `{"core.rf.read_ports": 2}`, and checks every field against its legal range.
 """
 
+import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -379,12 +381,32 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain(source: str, error: ValidationError) -> str:
-    """One sentence per wrong field: what, where, got, expected."""
-    wrong: dict[str, tuple[list[str], object]] = {}
+    """One clause per wrong field: what, where, got, expected."""
+    wrong: dict[str, list[str]] = {}
+    got: dict[str, object] = {}
     for problem in error.errors():
         parts = [str(part) for part in problem["loc"] if not str(part).startswith(_UNION_MEMBERS)]
-        got = problem["input"] if not isinstance(problem["input"], (dict, BaseModel)) else "a table"
-        wrong.setdefault(".".join(parts) or "the GPU", ([], got))[0].append(problem["msg"])
+        field = ".".join(parts) or "the GPU"
+        if problem["type"] == "extra_forbidden":
+            rule = f"no such field{_meant(parts)}"
+        elif problem["type"] == "missing":
+            rule = "is missing"
+        else:
+            rule = problem["msg"].removeprefix("Input ")
+            got[field] = problem["input"] if not isinstance(problem["input"], (dict, BaseModel)) else "a table"
+        rules = wrong.setdefault(field, [])
+        rules.append(rule.removeprefix("should be ") if rules else rule)
     return "; ".join(
-        f"{source}: {field}: {', or '.join(expected)}, not {got!r}" for field, (expected, got) in wrong.items()
+        f"{source}: {field}: {' or '.join(rules)}{f', not {got[field]!r}' if field in got else ''}"
+        for field, rules in wrong.items()
     )
+
+
+def _meant(place: list[str]) -> str:
+    """A hint at the nearest legal field of the table in which the last of `place` is not."""
+    part: Any = GpuSpec
+    for step in place[:-1]:
+        kind = part.model_fields[step].annotation if hasattr(part, "model_fields") else get_args(part)[-1]
+        part = next((one for one in get_args(kind) if isinstance(kind, UnionType) and one is not NoneType), kind)
+    near = difflib.get_close_matches(place[-1], list(getattr(part, "model_fields", ())), 1)
+    return f"; did you mean {near[0]}?" if near else ""
