@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from hw.gpu_spec import GpuSpecError, load_gpu
 from hw.technology import TechnologyError, load_technology
@@ -71,7 +71,7 @@ Scalar = bool | int | float | str
 
 
 class Space(_Part):
-    """The designs: every field a list of values, every combination a design.
+    """The designs: every field a list of values, or one alone; every combination is a design.
 
     Attributes:
         gpu: names from `warptree gpus`, or TOML files.
@@ -96,6 +96,14 @@ class Space(_Part):
     mac: Annotated[tuple[str, ...], Field(min_length=1)] = ("dedicated",)
     array: Annotated[tuple[str, ...], Field(min_length=1)] = ("8x8",)
     technology: Annotated[tuple[str, ...], Field(min_length=1)] = (DEFAULT_TECHNOLOGY,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_a_list(cls, tree: Any) -> Any:
+        """A value alone is a list of one."""
+        if not isinstance(tree, dict):
+            return tree
+        return {name: (value,) if isinstance(value, Scalar) else value for name, value in tree.items()}
 
     @field_validator("format", "tree", "mac")
     @classmethod

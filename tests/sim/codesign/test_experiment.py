@@ -70,6 +70,7 @@ def test_every_mistake_is_told_with_field_value_and_remedy(tmp_path: Path) -> No
         ('array = ["4x8"]', "block_size = [64]", "design.block_size.0: got 64, input should be 16 or 32"),
         ("[workload]", '[goal]\nprefer = "power"\n[workload]', "goal.prefer: got 'power', legal: qsnr_db, "),
         ('array = ["4x8"]', 'technology = ["3nm"]', "design.technology: no technology '3nm'; there are 12nm, 16nm"),
+        ('array = ["4x8"]', 'tree = "hybrd"', "design.tree: got 'hybrd', legal: hybrid, "),
         ("[workload]", '[goal]\nrequire = { qsnr = 3 }\n[workload]', "goal.require: got 'qsnr'"),
     ],
 )  # fmt: skip
@@ -78,6 +79,13 @@ def test_one_mistake(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert lines[0].endswith("has a mistake:")
     assert len(lines) == 2
     assert message in lines[1]
+
+
+def test_a_value_alone_is_a_list_of_one(tmp_path: Path) -> None:
+    alone = GOOD.replace('array = ["4x8"]', 'array = "4x8"\ntree = "hybrid"\nblock_size = 16')
+    assert load(tmp_path, alone).design == load(tmp_path, alone.replace('"hybrid"', '["hybrid"]')).design
+    assert load(tmp_path, alone).design.block_size == (16,)
+    assert load(tmp_path, alone).design.array == ("4x8",)
 
 
 def test_what_is_no_experiment(tmp_path: Path) -> None:
