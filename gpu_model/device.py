@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +48,9 @@ class LaunchRecord:
     registers: int
     instructions: int
     timing: Any
-    dots: Dots
+    dots: Dots = field(repr=False)
     findings: tuple[Finding, ...]
-    launch: Launch
+    launch: Launch = field(repr=False)
 
 
 class VirtualGPU:

@@ -119,6 +119,7 @@ class Launch:
         cubin: the code image that `program` was decoded from; empty for a program made by hand.
         arguments: what the parameters are, as far as they are known.
         sm_count: SMs of the GPU, for kernels that ask where they run.
+        compiled_for: names and values of what Triton compiled the kernel for, such as ("BLOCK", "64"); for people.
     """
 
     program: Program
@@ -133,6 +134,7 @@ class Launch:
     cubin: bytes = field(default=b"", repr=False)
     arguments: tuple[Argument, ...] = ()
     sm_count: int = 1
+    compiled_for: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def memory(self) -> list[np.ndarray]:
         """The bytes of each segment, uint8[size], as they are now; views that live as long as the launch."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,11 +98,11 @@ class Timing:
     sm_cycles: int
     occupancy: Occupancy
     traffic_bytes: dict[str, int]
-    issued: np.ndarray
-    counts: np.ndarray
-    stalled: np.ndarray
-    warps: np.ndarray
-    events: np.ndarray
+    issued: np.ndarray = field(repr=False)
+    counts: np.ndarray = field(repr=False)
+    stalled: np.ndarray = field(repr=False)
+    warps: np.ndarray = field(repr=False)
+    events: np.ndarray = field(repr=False)
     sampling: "Sampling | None" = None
 
     @property
@@ -326,8 +326,8 @@ def _error(chip: Chip) -> str:
 
 def _warp_records(pool_warps: np.ndarray) -> np.ndarray:
     records = np.zeros(len(pool_warps), WARP_RECORD)
-    for field in records.dtype.names or ():
-        records[field] = pool_warps[field]
+    for name in records.dtype.names or ():
+        records[name] = pool_warps[name]
     records["issued"] = pool_warps["end"] - pool_warps["start"]
     return records
 

@@ -29,7 +29,8 @@ th { text-align: left; color: var(--soft); font-weight: 550; border-bottom: 1px 
 td { border-bottom: 1px solid var(--line); padding: 6px 10px 6px 0; vertical-align: top; }
 th:not(:first-child), td:not(:first-child) { padding-left: 14px; }
 th { white-space: nowrap; }
-td:first-child { overflow-wrap: anywhere; min-width: 9ch; }
+td:first-child { overflow-wrap: anywhere; min-width: 17ch; }
+summary { cursor: pointer; color: var(--accent); font-size: 13.5px; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
           white-space: pre-wrap; overflow-wrap: anywhere; }

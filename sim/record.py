@@ -46,7 +46,7 @@ class Recording:
     def add(self, record: LaunchRecord, gpu: GpuSpec) -> None:
         """Keep what is needed of a launch; its tensors are let go."""
         program = record.launch.program
-        self.launches.append(LaunchResult(program, record.timing, record.threads))
+        self.launches.append(LaunchResult(program, record.timing, record.threads, record.launch.compiled_for))
         self.instructions += record.instructions
         merge(self.found, record.findings)
         words = record.dots.words[: self._room]

@@ -18,11 +18,12 @@ from sim.provenance import Number, Origin
 from sim.results import LaunchResult, RunResult, longest
 from sim.roofline import LEVELS as ROOF_LEVELS
 from sim.roofline import Roofline, roofline
+from sim.stall_words import MEANINGS
 from sim.tables import lines_frame
 
 MAX_LINES = 12
 ISSUED = "ISSUED"  # the one entry of the stall table that is no stall
-LEVELS = {"l1": "L1", "l2": "L2", "dram": "DRAM", "shared": "shared memory", "constant": "constant cache",
+LEVELS = {"l1": "L1", "l2": "L2", "dram": "DRAM", "shared": "shared memory", "constant": "constants by address",
           "instruction": "instruction cache"}  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def _header(run: RunResult) -> str:
     entries = [
         (figure_number(run.cycles), "simulated cycles"),
         (f"{_microseconds(run):.4g} µs", f"at {figure_number(run.gpu.core_clock_mhz)} MHz"),
-        (f"{run.ipc:.2f}", "warp-instructions per SM-cycle"),
+        (f"{run.ipc:.2f}", "warp-instructions a cycle of a busy SM"),
         *((f"{number.value:.3g} {number.unit}".strip(), number.name) for number in run.numbers),
         *((f"{accuracy.qsnr_db:.1f} dB", f"QSNR of dots in {accuracy.format}") for accuracy in run.accuracy),
     ]
@@ -92,13 +93,14 @@ def _name(index: int, launch: LaunchResult) -> str:
 
 
 def _launches(run: RunResult) -> str:
-    columns = ("launch", "grid", "threads", "cycles", "time (µs)", "warp-instr", "IPC", "warps/SM", "limited by")
+    columns = ("launch", "compiled for", "grid", "threads", "cycles", "time (µs)", "warp-instr", "IPC", "warps/SM",
+               "warps limited by")  # fmt: skip
     rows = []
     for index, launch in longest(run.launches):
         timing = launch.timing
         rows.append((
-            _name(index, launch), "\u00a0x\u00a0".join(map(str, timing.grid)), launch.block_threads, timing.cycles,
-            timing.microseconds, timing.warp_instructions, round(timing.ipc, 2),
+            _name(index, launch), launch.configuration, "\u00a0x\u00a0".join(map(str, timing.grid)),
+            launch.block_threads, timing.cycles, timing.microseconds, timing.warp_instructions, round(timing.ipc, 2),
             timing.occupancy.warps, timing.occupancy.limited_by,
         ))  # fmt: skip
     more = len(run.launches) - len(rows)
@@ -106,6 +108,8 @@ def _launches(run: RunResult) -> str:
     for index, launch in longest(run.launches):
         if launch.timing.sampling is not None:
             note += f'<p class="soft">Launch {index}: {launch.timing.sampling}.</p>'
+    if not any(launch.compiled_for for launch in run.launches):
+        columns, rows = columns[:1] + columns[2:], [row[:1] + row[2:] for row in rows]
     return f"<h2>What it cost</h2>{table(columns, rows)}{note}"
 
 
@@ -119,10 +123,12 @@ def _stalls(run: RunResult) -> str:
     first = _spoken(ISSUED)
     order = sorted((name for name in parts if sum(parts[name])), key=lambda name: (name != first, -sum(parts[name])))
     parts = {name: parts[name] for name in order}
+    words = [(_spoken(name), meaning) for name, meaning in MEANINGS.items() if _spoken(name) in parts]
     chart = figures.stacked_shares([_name(*entry) for entry in shown], parts, "warp-cycles")
     return (
         "<h2>What warps did with their time</h2><p>Each cycle of each resident warp is counted once: it issued, or it "
         f"waited for the first reason that held it back.</p>{chart}"
+        f"<details><summary>What the words mean</summary>{table(('reason', 'what it means'), words)}</details>"
     )
 
 

@@ -22,11 +22,18 @@ class LaunchResult:
         program: the machine code that ran.
         timing: what it cost on the virtual GPU.
         block_threads: threads of a block.
+        compiled_for: names and values of what Triton compiled the kernel for.
     """
 
     program: Program
     timing: Timing
     block_threads: int
+    compiled_for: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def configuration(self) -> str:
+        """What the kernel was compiled for, as "BLOCK=64 num_warps=4"."""
+        return " ".join(f"{name}={value}" for name, value in self.compiled_for)
 
 
 def longest(launches: Sequence[LaunchResult]) -> list[tuple[int, LaunchResult]]:

@@ -54,6 +54,7 @@ def _launch_row(index: int, run: RunResult) -> dict[str, object]:
         "kernel": timing.kernel,
         "gpu": timing.gpu,
         "grid": "x".join(map(str, timing.grid)),
+        "compiled_for": launch.configuration,
         "block_threads": launch.block_threads,
         "cycles": timing.cycles,
         "launch_overhead_cycles": timing.launch_overhead_cycles,

@@ -125,6 +125,8 @@ class LaunchBuilder:
         self._metadata, self._sm_count, self._place = metadata, sm_count, place
         self.types, self.names = list(src.signature.values()), list(src.signature)
         self._source = _source_file(src)
+        parameters = getattr(getattr(src, "fn", None), "params", ())
+        self._compiled_for = frozenset(parameter.name for parameter in parameters if parameter.is_constexpr)
         self._program: Program | None = None
         self.scratch: set[int] = set()
         self.tensors: list[tuple[str, torch.Tensor]] = []
@@ -187,7 +189,14 @@ class LaunchBuilder:
             cubin=cubin.image,
             arguments=described,
             sm_count=self._sm_count,
+            compiled_for=self._constants(arguments),
         )
+
+    def _constants(self, arguments: Any) -> tuple[tuple[str, str], ...]:
+        """The `tl.constexpr` parameters and what the launch gave for them, then Triton's options for the pipeline."""
+        given = [(name, value) for name, value in zip(self.names, arguments, strict=True) if name in self._compiled_for]
+        given += [(name, getattr(self._metadata, name, None)) for name in ("num_warps", "num_stages")]
+        return tuple((name, str(getattr(value, "__name__", value))) for name, value in given)
 
     def _pointer(self, value: Any, name: str, segments: list[Segment]) -> int:
         """Address of a pointer argument; the memory behind it joins the launch's segments."""

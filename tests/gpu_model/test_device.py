@@ -53,6 +53,17 @@ def test_arguments_of_every_kind():
     assert torch.equal(out, -(x.double() - 3 + (1 << 40) + 0.5 + 0.25 + 6))
 
 
+def test_a_record_prints_in_a_few_words_and_knows_what_it_was_compiled_for():
+    x, out = torch.arange(128, dtype=torch.float32), torch.zeros(128, dtype=torch.float64)
+    with VirtualGPU("rtx_a6000", timing=True) as gpu:
+        mixed[(1,)](x, out, 1, 1 << 40, 0.5, 0.25, False, (2, 3.0), BLOCK=128, num_warps=2, num_stages=5)
+    record = gpu.launches[0]
+    assert record.launch.compiled_for == (("BLOCK", "128"), ("num_warps", "2"), ("num_stages", "5"))
+    assert "array" not in repr(record)
+    assert f"cycles={record.timing.cycles}" in repr(record)
+    assert len(repr(record)) < 1000
+
+
 def test_grid_coordinates():
     out = torch.zeros(2 * 3 * 4, dtype=torch.int32)
     with VirtualGPU("rtx_a6000") as gpu:

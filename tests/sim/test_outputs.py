@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gpu_model.core.stalls import StallReason
 from rtl.cosim import CosimResult, Mismatch
 from sim import timeline
 from sim.provenance import Origin
 from sim.report import numbers, write_report
 from sim.results import RunResult
+from sim.stall_words import MEANINGS
 from sim.tables import launches_frame, write_tables
 from sim.timeline import write_timeline
 
@@ -69,6 +71,26 @@ def test_report_says_what_ran_and_what_came_out(run_result: RunResult, tmp_path:
     assert "RTL against model: equal" in text
     assert "41.5" in text
     assert run_result.configuration in text
+
+
+def test_a_launch_says_what_it_was_compiled_for(run_result: RunResult, tmp_path: Path) -> None:
+    _, text = read(write_report(run_result, tmp_path / "report.html"))
+    assert "compiled for" not in text
+    first, second = run_result.launches
+    tuned = dataclasses.replace(second, compiled_for=(("BLOCK", "64"), ("num_warps", "4")))
+    run = dataclasses.replace(run_result, launches=(first, tuned))
+    _, text = read(write_report(run, tmp_path / "report.html"))
+    assert "compiled for" in text
+    assert "BLOCK=64 num_warps=4" in text
+    assert launches_frame(run)["compiled_for"].tolist() == ["", "BLOCK=64 num_warps=4"]
+
+
+def test_every_reason_of_a_report_is_explained(run_result: RunResult, tmp_path: Path) -> None:
+    assert list(MEANINGS) == ["ISSUED", *StallReason.__members__]
+    _, text = read(write_report(run_result, tmp_path / "report.html"))
+    waits = run_result.launches[0].timing.stalls_frame().set_index("reason")["warp_cycles"]
+    for reason, meaning in MEANINGS.items():
+        assert (meaning in text) == bool(waits[reason])
 
 
 def test_a_mismatch_is_shown_with_its_inputs(run_result: RunResult, tmp_path: Path) -> None:
