@@ -1,5 +1,6 @@
 """The `warptree` command. Each command imports what it needs when it runs, so that `--help` stays instant."""
 
+import difflib
 import json
 import os
 import sys
@@ -11,10 +12,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sim.codesign_cli import add_commands
+from sim.codesign_cli import DATAPATH, TRUST, add_commands
 from sim.errors import SimError, is_user_error
 from sim.rtl_commands import rtl_app
+from sim.script_errors import script_part, told
 
+KERNEL = "A kernel on a GPU"
 USER_ERROR = 2  # exit status when the user can mend it; a failed check exits 1
 
 
@@ -32,15 +35,34 @@ class _FriendlyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if ctx.params.get("debug") or not is_user_error(error):
+            if ctx.params.get("debug"):
                 raise
-            typer.echo(f"warptree: {error}", err=True)
-            raise typer.Exit(USER_ERROR) from None
+            if is_user_error(error):
+                typer.echo(f"warptree: {error}", err=True)
+                raise typer.Exit(USER_ERROR) from None
+            if (part := script_part(error)) is None:
+                raise
+            typer.echo(told(error, part), err=True, nl=False)
+            raise typer.Exit(1) from None
+
+
+def _no_option(context: typer.Context, script: Path) -> Path:
+    """Options nobody knows are taken for the script, whose own may follow it: tell a misspelt one apart."""
+    name = str(script).partition("=")[0]
+    if name.startswith("-"):
+        legal = [option for parameter in context.command.params for option in parameter.opts if option[:2] == "--"]
+        near = difflib.get_close_matches(name, legal, 1)
+        hint = f"did you mean {near[0]}?" if near else f"legal: {', '.join(legal)}."
+        raise SimError(f"{context.command_path} has no option {name}; {hint} The script's own options go after it")
+    return script
 
 
 app = typer.Typer(cls=_FriendlyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.add_typer(rtl_app, name="rtl")
+app.add_typer(rtl_app, name="rtl", rich_help_panel=DATAPATH)
 
+ScriptArgument = Annotated[
+    Path, typer.Argument(help="A Triton script, unmodified; what follows it are its arguments.", callback=_no_option)
+]
 GpuOption = Annotated[str, typer.Option("--gpu", help="A name from `warptree gpus`, or a TOML file.")]
 SetOption = Annotated[
     list[str] | None,
@@ -64,7 +86,7 @@ def options(
     """Run Triton kernels without a GPU, time them cycle by cycle, and take their dots through your MX datapath."""
 
 
-@app.command()
+@app.command(rich_help_panel=KERNEL)
 def demo(
     report: ReportOption = Path("warptree-out"),
     gpu: GpuOption = "rtx_a6000",
@@ -82,10 +104,10 @@ def demo(
         raise typer.Exit(1)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=KERNEL)
 def run(
     context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="A Triton script, unmodified; what follows it are its arguments.")],
+    script: ScriptArgument,
     gpu: GpuOption = "rtx_a6000",
     settings: SetOption = None,
     report: ReportOption = Path("warptree-out"),
@@ -94,7 +116,10 @@ def run(
     limit: LimitOption = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Find races, uninitialised reads, missing convergence; exit 1 if there are any."),
+        typer.Option(
+            "--check",
+            help="Find races in shared memory, uninitialised reads, missing convergence; exit 1 if there are any.",
+        ),
     ] = False,
     fidelity: FidelityOption = Fidelity.FULL,
     accelsim: Annotated[Path | None, typer.Option(help="Write traces for Accel-Sim into this new folder.")] = None,
@@ -115,7 +140,7 @@ def run(
     raise typer.Exit(summary["status"] or int(bool(summary["findings"])))
 
 
-@app.command()
+@app.command(rich_help_panel=KERNEL)
 def time(
     traces: Annotated[Path, typer.Argument(help="Folder with Accel-Sim traces and their kernelslist.g.")],
     gpu: GpuOption = "rtx_a6000",
@@ -130,7 +155,7 @@ def time(
         typer.echo(json.dumps(line.as_dict()) if json_lines else str(line))
 
 
-@app.command()
+@app.command(rich_help_panel=KERNEL)
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of a run, as `warptree run --report A` wrote it.")],
     b: Annotated[Path, typer.Argument(help="Folder of the run to compare with it.")],
@@ -157,10 +182,10 @@ def compare(
         console.show(shown)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=KERNEL)
 def capture(
     context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="A Triton script, unmodified; what follows it are its arguments.")],
+    script: ScriptArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the launch files.")] = Path("launches"),
     kernel: KernelOption = None,
     limit: LimitOption = None,
@@ -175,7 +200,7 @@ def capture(
     raise typer.Exit(capture_script(script, context.args, nvidia_gpu(), save, Console()))
 
 
-@app.command()
+@app.command(rich_help_panel=KERNEL)
 def replay(
     paths: Annotated[list[Path], typer.Argument(help="Launch files, or folders of them.")],
     gpu: Annotated[str | None, typer.Option(help="A name from `warptree gpus`, or a TOML file.")] = None,
@@ -199,7 +224,33 @@ def replay(
     raise typer.Exit(1 if differing else 0)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(rich_help_panel=DATAPATH)
+def trees(
+    name: Annotated[str | None, typer.Argument(help="Tree and format, as ampere/FP16; the list when absent.")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw it into this file.")] = None,
+) -> None:
+    """List the ways to sum, or explain one: widths, shifts, where bits are lost."""
+    from sim.conformance import describe
+
+    describe(name, svg, typer.echo)
+
+
+@app.command(rich_help_panel=DATAPATH)
+def vectors(
+    folder: Annotated[Path, typer.Argument(help="Where the files go; with --check, a file or a folder of them.")],
+    tree: Annotated[list[str] | None, typer.Option("--tree", help="Only these of `warptree trees`.")] = None,
+    count: Annotated[int, typer.Option("--count", help="Dots a file.")] = 10_000,
+    check: Annotated[bool, typer.Option("--check", help="Evaluate files again instead of writing them.")] = False,
+) -> None:
+    """Write conformance vectors of every tree and format, the same bits everywhere; or check files of them."""
+    from sim.conformance import check_files, write_files
+
+    if check:
+        raise typer.Exit(0 if check_files(folder, typer.echo) else 1)
+    write_files(folder, tree, count, typer.echo)
+
+
+@app.command(context_settings=PASS_ON, rich_help_panel=TRUST)
 def test(context: typer.Context) -> None:
     """Run the tests; further arguments go to pytest."""
     root = Path(__file__).resolve().parent.parent
@@ -211,7 +262,7 @@ def test(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "pytest", "-n", "2", *context.args])
 
 
-@app.command()
+@app.command(rich_help_panel=TRUST)
 def bench(
     name: Annotated[str | None, typer.Argument(help="One benchmark; all of them when absent.")] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -224,7 +275,7 @@ def bench(
         typer.echo(json.dumps(measurement.as_dict()) if json_lines else render(measurement))
 
 
-@app.command()
+@app.command(rich_help_panel=TRUST)
 def validate(
     gpu: Annotated[str | None, typer.Option("--gpu", help="Only what was measured on this GPU.")] = None,
     suite: Annotated[str | None, typer.Option("--suite", help="Only this suite.")] = None,
@@ -262,33 +313,7 @@ def validate(
         typer.echo(f"mean error   {row['gpu']:<12} {row['suite']:<12} {row['error']:6.1f} %  of {row['cases']}")
 
 
-@app.command()
-def trees(
-    name: Annotated[str | None, typer.Argument(help="Tree and format, as ampere/FP16; the list when absent.")] = None,
-    svg: Annotated[Path | None, typer.Option("--svg", help="Draw it into this file.")] = None,
-) -> None:
-    """List the ways to sum, or explain one: widths, shifts, where bits are lost."""
-    from sim.conformance import describe
-
-    describe(name, svg, typer.echo)
-
-
-@app.command()
-def vectors(
-    folder: Annotated[Path, typer.Argument(help="Where the files go; with --check, a file or a folder of them.")],
-    tree: Annotated[list[str] | None, typer.Option("--tree", help="Only these of `warptree trees`.")] = None,
-    count: Annotated[int, typer.Option("--count", help="Dots a file.")] = 10_000,
-    check: Annotated[bool, typer.Option("--check", help="Evaluate files again instead of writing them.")] = False,
-) -> None:
-    """Write conformance vectors of every tree and format, the same bits everywhere; or check files of them."""
-    from sim.conformance import check_files, write_files
-
-    if check:
-        raise typer.Exit(0 if check_files(folder, typer.echo) else 1)
-    write_files(folder, tree, count, typer.echo)
-
-
-@app.command()
+@app.command(rich_help_panel=TRUST)
 def doctor() -> None:
     """Print what was found, its version, and what each missing piece disables."""
     from sim.doctor import findings
@@ -303,7 +328,7 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=TRUST)
 def opcodes(
     arch: Annotated[str | None, typer.Option(help="Only what was seen on this architecture, such as sm_90.")] = None,
     counts: Annotated[Path | None, typer.Option(help="Counts of another test run, a CSV.")] = None,
@@ -315,7 +340,7 @@ def opcodes(
     print_coverage(coverage(counted(counts), architecture(arch)), as_json=json_line)
 
 
-@app.command()
+@app.command(rich_help_panel=KERNEL)
 def gpus(
     name: Annotated[str | None, typer.Argument(help="A GPU, or a TOML file; the list when absent.")] = None,
     settings: SetOption = None,

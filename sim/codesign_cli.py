@@ -12,18 +12,14 @@ OutOption = Annotated[Path | None, typer.Option("--report", help="Output folder;
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Run the script again, even if its operands are known.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
 STORE = Path("warptree-out/designs")
+DATAPATH, TRUST = "A datapath for its dot products", "How far to trust it"  # headings of `warptree --help`
 
 
 def add_commands(app: typer.Typer) -> None:
     """Give the `warptree` command these too."""
-    app.command()(codesign)
-    app.command()(sweep)
-    app.command()(pareto)
-    app.command()(report)
-    app.command()(export)
-    app.command()(language)
-    app.command()(npu)
-    app.command()(reproduce)
+    for command in (codesign, sweep, pareto, report, export, language, npu):
+        app.command(rich_help_panel=DATAPATH)(command)
+    app.command(rich_help_panel=TRUST)(reproduce)
 
 
 def codesign(

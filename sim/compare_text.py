@@ -15,7 +15,7 @@ from sim.page import document, figure_number, table, tiles
 _TITLES = {
     "totals": "In all",
     "kernels": "Cycles by kernel",
-    "stalls": "What warps did with their time, warp-cycles",
+    "stalls": "Where the warp-cycles went",
     "lines": f"Source lines, warp-cycles: the {MAX_LINES} that changed most",
     "roofs": "How near the roofs, the longest launch of each kernel",
 }
@@ -41,7 +41,7 @@ def _frames(comparison: Comparison) -> Iterable[tuple[str, pd.DataFrame]]:
     for name, title in _TITLES.items():
         frame = getattr(comparison, name)
         if name == "lines":
-            frame = frame.head(MAX_LINES)
+            frame = frame[frame["change"] != 0].head(MAX_LINES)
             places = [place(str(f), int(n)) for f, n in zip(frame["file"], frame["line"], strict=True)]
             idle = [c for c in frame if str(c)[:-2] in ("conflicts", "uncoalesced") and not frame[c].any()]
             frame = frame.drop(columns=["file", "line", "source", *idle]).assign(source=frame["source"])
@@ -51,15 +51,16 @@ def _frames(comparison: Comparison) -> Iterable[tuple[str, pd.DataFrame]]:
             frame = frame.assign(**{first: [str(v).lower().replace("_", " ") for v in frame[first]]})
         if name == "roofs":
             frame = frame.assign(attained=[f"{100 * share:.1f} %" for share in frame["attained"]])
-        yield title, frame
+        if len(frame):
+            yield title, frame
 
 
 def terminal_tables(comparison: Comparison) -> list[Table]:
     """Tables to print; source lines take what room is left."""
     tables = []
-    for title, frame in [*_frames(comparison), ("GPU fields that differ", _differences(comparison))]:
-        if frame.empty:
-            continue
+    differences = _differences(comparison)
+    parts = [*_frames(comparison), ("GPU fields that differ", differences)]
+    for title, frame in parts if len(differences) else parts[:-1]:
         shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
         rows = _rows(frame)
         for i, column in enumerate(frame.columns):

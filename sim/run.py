@@ -23,6 +23,8 @@ from sim.results import RunResult, longest
 from sim.roofline import roofline
 from sim.script import run_script
 
+CHECKED = "in shared and local memory and in how lanes meet; races in global memory are not looked for"
+
 
 def run_and_report(
     script: Path, arguments: Sequence[str], gpu_name: str, folder: Path, console: Console,
@@ -75,7 +77,7 @@ def run_and_report(
         outputs = write_outputs(run, folder)
         stage.done(str(outputs.report))
     if check:
-        console.fact("checks", plural(len(findings), "finding"))
+        console.fact("checks", f"{plural(len(findings), 'finding')} {CHECKED}")
         if findings:
             console.show(findings_table(findings))
     for index, launch in longest(run.launches):
@@ -92,7 +94,7 @@ def run_and_report(
             for index, launch in longest(run.launches)
         ],
         "qsnr_db": {a.format: a.qsnr_db for a in run.accuracy},
-        "findings": [finding.as_dict() for finding in findings],
+        "findings": [finding.as_dict() for finding in findings] if check else None,
         "report": str(outputs.report.resolve()),
         "saved_launches": [str(path) for path in recorder.files] if recorder else [],
     }

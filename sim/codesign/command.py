@@ -137,7 +137,9 @@ def tell(study: Study, console: Console) -> None:
     if found is None:
         console.line(f"No design meets the goal: {rule(goal)}.")
     else:
-        console.line(f"{design_of(found).words()} has {rule(goal)}; point {found['key'][:8]}")
+        point = found["key"][:8]
+        console.line(f"{design_of(found).words()} has {rule(goal)}; point {point}")
+        console.fact("next", f"warptree export {study.path} {point} --prove: its Verilog, vectors and proof")
 
 
 def _table(rows: list[Row], names: tuple[str, ...], title: str) -> Table:

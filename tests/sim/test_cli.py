@@ -77,6 +77,20 @@ def test_unknown_gpu_names_the_known_ones(tmp_path: Path) -> None:
     assert "rtx_a6000" in result.stderr
 
 
+def test_a_scripts_own_failure_shows_the_scripts_frames_alone(tmp_path: Path) -> None:
+    script = tmp_path / "wrong.py"
+    script.write_text("def check():\n    import no_such_package.part\n\ncheck()\n")
+    result = runner.invoke(cli.app, ["run", "--report", str(tmp_path / "out"), str(script)])
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    alone = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    count = len(alone.stderr.splitlines())
+    assert lines[:count] == alone.stderr.splitlines()
+    assert "no module 'no_such_package' where warptree runs" in lines[count]
+    assert f"{sys.executable} -m pip install" in lines[count]
+    assert len(lines) == count + 1
+
+
 def test_missing_script(tmp_path: Path) -> None:
     result = runner.invoke(cli.app, ["run", "--report", str(tmp_path), "no/such/script.py"])
     assert result.exit_code == cli.USER_ERROR
@@ -98,8 +112,14 @@ def test_gpus_prints_a_gpus_fields_as_set_takes_them() -> None:
     ("arguments", "message"),
     [
         (["run", "--set", "core.read_ports=2", "x.py"], "no field 'core.read_ports'; nearest: core.rf.read_ports, "),
-        (["run", "--set", "core.rf.read_ports=99", "x.py"], "core.rf.read_ports: Input should be less than or equal "),
+        (["run", "--set", "core.rf.read_ports=99", "x.py"], "core.rf.read_ports: should be less than or equal "),
         (["demo", "--set", "core.rf.read_ports"], "is not FIELD=VALUE"),
+        (
+            ["run", "--chek", "x.py"],
+            "run has no option --chek; did you mean --check? The script's own options go",
+        ),
+        (["run", "--sets=core.rf.read_ports=2", "x.py"], "run has no option --sets; did you mean --set?"),
+        (["capture", "--zzz", "x.py"], "capture has no option --zzz; legal: --output, "),
         (["gpus", "--set", "core.rf.read_ports=2"], "--set changes one GPU: name it"),
         (["gpus", "rtx_a6000", "--set", "core.dependence.consumers=1"], "has no effect with core.dependence.mechanism"),
     ],

@@ -13,6 +13,7 @@ from gpu_model import VirtualGPU
 from hw.gpu_spec import load_gpu
 from sim import cli
 from sim.compare import compare
+from sim.compare_text import terminal_tables
 from sim.errors import SimError
 from sim.output import write_outputs
 from sim.results import LaunchResult, RunResult
@@ -62,6 +63,12 @@ def test_a_run_compared_with_itself_has_no_change(folders: tuple[Path, Path]) ->
     assert comparison.differences == ()
     assert set(comparison.totals["ratio"].dropna()) == {1.0}
     assert not comparison.stalls["change"].any()
+    assert [table.title for table in terminal_tables(comparison)] == [
+        "In all",
+        "Cycles by kernel",
+        "Where the warp-cycles went",
+        "How near the roofs, the longest launch of each kernel",
+    ]  # fmt: skip
 
 
 def test_the_command_prints_writes_json_and_a_page(folders: tuple[Path, Path], tmp_path: Path) -> None:

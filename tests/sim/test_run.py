@@ -132,4 +132,4 @@ def test_checks_find_a_race_and_fail_the_run(tmp_path: Path, fenced: bool) -> No
     assert (race["block"], race["size"], race["times"]) == ([0, 0, 0], 4, 2 * 3 * 64)
     assert race["other"]["warp"] == race["warp"] - 2
     assert "swap.py:13" in report
-    assert "3 findings" in result.stderr
+    assert "3 findings in shared and local memory" in result.stderr
