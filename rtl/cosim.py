@@ -1,4 +1,4 @@
-"""The registered MAC in Verilator, driven by cocotb with recorded vectors and compared cycle by cycle."""
+"""The registered MAC in Verilator or Icarus, driven by cocotb with recorded vectors and compared cycle by cycle."""
 
 import json
 import tempfile
@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from amaranth.lib.wiring import Component
 
-from rtl import verilated
+from rtl import icarus, verilated
 from rtl.mac import Mac, MacDesign
 from rtl.simulate import checked, port_words
 
 TOPLEVEL = "mac"
 BENCH = "rtl.benches.mac_bench"
+
+SIMULATORS = {"verilator": verilated, "icarus": icarus}
 
 Progress = Callable[[str, int, int], None]
 
@@ -93,6 +95,7 @@ def run_cocotb(
     *,
     on_progress: Progress | None = None,
     component: Component | None = None,
+    simulator: str = "verilator",
 ) -> CosimResult:
     """Simulate the MAC's RTL on every vector and compare the accumulator after each cycle.
 
@@ -100,21 +103,24 @@ def run_cocotb(
     outside the build cache and a temporary folder.
 
     Args:
-        design: the MAC; its Verilator model is built on first use (tens of seconds) and cached.
+        design: the MAC; its model is built on first use (tens of seconds) and cached.
         vectors: per element name, at least one cycle; the first cycle must have `clear` set.
         on_progress: called with element, cycles done, cycles in all, as the simulation advances.
         component: RTL to run in place of `Mac(design)`, with the same ports.
+        simulator: a name in `SIMULATORS`; Icarus knows undefined values, and is much slower.
 
     Raises:
-        ValueError: no vectors, unknown element, wrong shapes, values out of range.
+        ValueError: unknown simulator, no vectors, unknown element, wrong shapes, values out of range.
         ToolError: a tool is missing, the build failed, or the simulation broke off or failed its protocol checks.
     """
+    if simulator not in SIMULATORS:
+        raise ValueError(f"simulator: got {simulator!r}, legal {', '.join(SIMULATORS)}")
     columns = _columns(design, vectors)
     started = time.perf_counter()
-    model = verilated.build(component or Mac(design), TOPLEVEL)
+    model = SIMULATORS[simulator].build(component or Mac(design), TOPLEVEL)
     built = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="warptree-cosim-") as scratch:
-        raw = _simulate(model, columns, Path(scratch), on_progress)
+        raw = _simulate(simulator, model, columns, Path(scratch), on_progress)
     seconds = time.perf_counter() - built
     first = {
         name: _mismatch(name, vectors[name], **raw[name]["first"]) for name in vectors if raw[name]["first"] is not None
@@ -145,7 +151,7 @@ def _columns(design: MacDesign, vectors: Mapping[str, MacVectors]) -> dict[str, 
 
 
 def _simulate(
-    model: Path, columns: dict[str, np.ndarray], scratch: Path, on_progress: Progress | None
+    simulator: str, model: Path, columns: dict[str, np.ndarray], scratch: Path, on_progress: Progress | None
 ) -> dict[str, dict]:
     np.savez(scratch / "vectors.npz", allow_pickle=False, **columns)
     files = {
@@ -154,8 +160,8 @@ def _simulate(
         "MAC_BENCH_PROGRESS": scratch / "progress.txt",
     }
     environment = {key: str(path) for key, path in files.items()}
-    verilated.run(model, TOPLEVEL, BENCH, environment, scratch,
-                  poll=lambda: _report(files["MAC_BENCH_PROGRESS"], on_progress))  # fmt: skip
+    SIMULATORS[simulator].run(model, TOPLEVEL, BENCH, environment, scratch,
+                              poll=lambda: _report(files["MAC_BENCH_PROGRESS"], on_progress))  # fmt: skip
     return json.loads(files["MAC_BENCH_RESULT"].read_text())
 
 

@@ -4,6 +4,8 @@ from functools import cache
 
 import numpy as np
 
+from mx_formats.quantize import Quantized
+from mx_formats.scale import E8M0
 from rtl.compiled import CompiledRtl
 from rtl.mac import MacDesign, MacStep
 from rtl.mac.design import lane_bits
@@ -44,6 +46,46 @@ def rtl_mac_step(
     inputs = port_words(design, element, a, b, xa, xb)
     acc = checked("acc", acc, design.accumulator_bits, (len(inputs["a"]),))
     return step(acc=acc, **inputs)["result"]
+
+
+def rtl_dot(design: MacDesign, a: Quantized, b: Quantized, acc: np.ndarray | None = None) -> np.ndarray:
+    """Dot products of the generated RTL: row i of `a` with row i of `b`, `lanes` products a cycle in order of k.
+
+    Args:
+        design: the MAC.
+        a: operands [N, K] in blocks along K, of an element of `design` with E8M0 scales.
+        b: the same.
+        acc: accumulator patterns to start from, uint32[N]; +0 if None.
+
+    Returns:
+        Accumulator patterns, uint32[N]; `hw.evaluate.accumulator_values` makes numbers of them.
+
+    Raises:
+        ValueError: operands that do not fit each other or the MAC.
+        ToolError: the tools to build the RTL are missing.
+    """
+    element, lanes = a.format.element.name, design.spec(a.format.element.name).lanes
+    _check_rows(a, b, lanes)
+    n, k = a.codes.shape
+    steps = -(-k // lanes)
+    # Lanes beyond the last element take +0.
+    left, right = (np.pad(part.codes, ((0, 0), (0, steps * lanes - k))) for part in (a, b))
+    sums = np.zeros(n, np.uint32) if acc is None else acc
+    for step in range(steps):
+        at = slice(step * lanes, (step + 1) * lanes)
+        xa, xb = (part.scales[:, step * lanes // part.format.columns] for part in (a, b))
+        sums = rtl_mac_step(design, element, left[:, at], right[:, at], xa, xb, sums)
+    return sums
+
+
+def _check_rows(a: Quantized, b: Quantized, lanes: int) -> None:
+    for name, part in (("a", a), ("b", b)):
+        if part.codes.ndim != 2 or part.codes.shape != a.codes.shape or part.axis != -1 or part.format.rows != 1:
+            raise ValueError(f"{name}: got {list(part.codes.shape)}, must be [N, K] like the other, blocks along K")
+        if part.format.element != a.format.element or part.format.scale is not E8M0:
+            raise ValueError(f"{name}: got {part.format.name}, must have E8M0 scales and the other's element")
+        if part.format.columns % lanes:
+            raise ValueError(f"{name}: blocks of {part.format.columns}, must be a multiple of the {lanes} lanes")
 
 
 def port_words(

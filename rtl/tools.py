@@ -43,24 +43,32 @@ _PROGRAMS = (
     ("make", ("make",), "cocotb benches", "apt-get install make"),
     ("perl", ("perl",), "cocotb benches", "apt-get install perl"),
 )
+# Nothing stops without these.
+_OPTIONAL = (("icarus", ("iverilog",), "a second simulator for cocotb benches", "apt-get install iverilog"),)
 _NEEDED_BY = {
     "synthesis": ("pyosys",),
     "compiled RTL": ("pyosys", "C++ compiler"),
     "cocotb": ("amaranth", "pyosys", "cocotb", "verilator", "C++ compiler", "make", "perl"),
+    "cocotb on Icarus": ("amaranth", "pyosys", "cocotb", "icarus"),
     "proofs": ("pyosys", "z3-solver"),
 }
 
 
 def found() -> list[Tool]:
-    """Every tool this room uses, present or not, in the order it is needed."""
-    packages = [Tool(name, _package_version(name), disables, get) for name, disables, get in _PACKAGES]
-    programs = [Tool(name, _program_version(_program(name)), disables, get) for name, _, disables, get in _PROGRAMS]
-    return packages + programs
+    """Every tool this room needs, present or not, in the order it is needed."""
+    return [Tool(name, _package_version(name), disables, get) for name, disables, get in _PACKAGES] + [
+        Tool(name, _program_version(_program(name)), disables, get) for name, _, disables, get in _PROGRAMS
+    ]
+
+
+def optional() -> list[Tool]:
+    """Every tool that this room uses where it is present."""
+    return [Tool(name, _program_version(_program(name)), disables, get) for name, _, disables, get in _OPTIONAL]
 
 
 def missing(purpose: str) -> list[Tool]:
     """The tools that `purpose` (a key of `_NEEDED_BY`) needs and that are absent."""
-    return [tool for tool in found() if tool.name in _NEEDED_BY[purpose] and tool.version is None]
+    return [tool for tool in found() + optional() if tool.name in _NEEDED_BY[purpose] and tool.version is None]
 
 
 def require(purpose: str) -> None:
@@ -101,12 +109,12 @@ def verilator_environment() -> dict[str, str]:
 
 def versions(*names: str) -> dict[str, str | None]:
     """Versions of the named tools, for cache keys and reports."""
-    known = {tool.name: tool.version for tool in found()}
+    known = {tool.name: tool.version for tool in found() + optional()}
     return {name: known[name] for name in names}
 
 
 def _program(name: str) -> str | None:
-    candidates = next(row[1] for row in _PROGRAMS if row[0] == name)
+    candidates = next(row[1] for row in _PROGRAMS + _OPTIONAL if row[0] == name)
     if name == "C++ compiler" and os.environ.get("CXX"):
         return shutil.which(os.environ["CXX"])
     return next((path for path in map(shutil.which, candidates) if path), None)
@@ -116,7 +124,8 @@ def _program(name: str) -> str | None:
 def _program_version(path: str | None) -> str | None:
     if path is None:
         return None
-    result = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    flag = "-V" if Path(path).name == "iverilog" else "--version"
+    result = subprocess.run([path, flag], capture_output=True, text=True, check=False)
     lines = [line for line in result.stdout.splitlines() if line.strip()]
     return lines[0].strip() if result.returncode == 0 and lines else None
 

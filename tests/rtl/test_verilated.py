@@ -45,7 +45,7 @@ def test_build_is_cached() -> None:
 def test_a_design_verilator_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verilated.emit, "verilog", lambda component, name: "module mac(input a); assign b.c = a;")
     component = Mac(MacDesign())
-    with pytest.raises(tools.ToolError, match="cocotb's runner failed in build(.|\n)*syntax error"):
+    with pytest.raises(tools.ToolError, match="cocotb's verilator runner failed in build(.|\n)*syntax error"):
         verilated.build(component, "mac")
     monkeypatch.undo()
     verilated.build(component, "mac")
