@@ -6,8 +6,8 @@ from mx_formats.block import BLOCK_FORMATS
 from mx_formats.conversion import OCP, Conversion, ScaleRule
 from mx_formats.error import qsnr_db
 from mx_formats.quantize import round_trip
-from mx_formats.theory import crossover
-from sim.gallery.claim import Check, Entry, direction, exactly, within
+from mx_formats.theory import crossover, qsnr_of
+from sim.gallery.claim import Check, Curve, Entry, direction, exactly, within
 from workloads.generators import normal, student_t
 
 _CROSSINGS = (("MXINT8", "MXFP8_E4M3", 7.55, 31.86), ("MXINT4", "MXFP4", 2.04, 19.14))
@@ -20,7 +20,7 @@ _ORDERINGS = (
 )
 
 
-def _checks() -> Iterator[Check]:
+def _checks() -> Iterator[Check | Curve]:
     for integer, floating, kappa, decibels in _CROSSINGS:
         found, level = crossover(BLOCK_FORMATS[integer], BLOCK_FORMATS[floating])
         yield exactly(f"crest factor where {integer} and {floating} cross", kappa, round(found, 2))
@@ -41,6 +41,11 @@ def _checks() -> Iterator[Check]:
         integer, floating = found["NVINT4"], found["NVFP4"]
         text = f"{integer:.2f} {'>' if integer > floating else '<'} {floating:.2f}"
         yield direction(f"NVINT4 against NVFP4, {what}", published, text, (integer > floating) == wins, "dB")
+    factors = [1 + step / 4 for step in range(45)]
+    for integer, floating, _, _ in _CROSSINGS:
+        yield Curve(f"{integer} and {floating}, closed form", "crest factor of a block", "QSNR, dB",
+                    {name: [(k, qsnr_of(BLOCK_FORMATS[name], k)) for k in factors] for name in (integer, floating)},
+                    )  # fmt: skip
 
 
 def _quality(name: str, x) -> float:

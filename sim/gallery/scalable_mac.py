@@ -11,7 +11,7 @@ from sim.gallery.claim import Check, Entry, direction, exactly
 
 _GIGAHERTZ = 0.5
 _NAMES = ((INT8, "MXINT8", 64, 8), (E4M3, "MXFP8 and MXFP6", 256, 2), (E2M1, "MXFP4", 512, 1))
-# Their RTL through the same recipe (`rtl.synthesis`), combinational gates.
+# Measured, not published: their RTL through the same recipe (`rtl.synthesis`), combinational gates.
 _THEIRS = {16: 8024, 23: 10231}
 
 
@@ -23,11 +23,11 @@ def _checks() -> Iterator[Check]:
         yield exactly(f"{name}, a tile of 8 x 8 x 8", cycles, array.cycles(8, 8, 8), "cycles")
     ours = {bits: cached_area(Mac(MacDesign(bits)), "mac").nand2 for bits in _THEIRS}
     for bits, theirs in _THEIRS.items():
-        smaller = ours[bits] < theirs
-        yield direction(f"MAC of six formats, M = {bits}", f"{theirs:,}", f"{ours[bits]:,.0f}", smaller, "NAND2")
+        yield direction(f"MAC of six formats, M = {bits}", f"{theirs:,} (mapped here)", f"{ours[bits]:,.0f}",
+                        ours[bits] < theirs, "NAND2")  # fmt: skip
     saved = {name: 100 * (1 - area[16] / area[23]) for name, area in (("theirs", _THEIRS), ("ours", ours))}
-    yield direction("gates that M = 16 saves over M = 23", f"{saved['theirs']:.1f}", f"{saved['ours']:.1f}",
-                    saved["ours"] > 0, "%")  # fmt: skip
+    yield direction("gates that M = 16 saves over M = 23", f"{saved['theirs']:.1f} (mapped here)",
+                    f"{saved['ours']:.1f}", saved["ours"] > 0, "%")  # fmt: skip
 
 
 ENTRY = Entry(

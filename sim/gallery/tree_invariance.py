@@ -31,7 +31,7 @@ def _checks() -> Iterator[Check]:
         )
     exact = a.double() @ b.double()
     errors = [float((c[1].double() - exact).abs().mean()) for c in (tree, split)]
-    yield direction("mean error of the tree over that of one float32 sum", "2.3 times (fp16, K 2048)",
+    yield direction("mean error of the tree over that of one float32 sum", "more, as it adds in float16",
                     f"{errors[0] / errors[1]:.2f} times", errors[0] > errors[1])  # fmt: skip
     slower = 100 * (cycles["tree_matmul_kernel"] / cycles["chain_matmul_kernel"] - 1)
     yield direction(
