@@ -15,28 +15,16 @@ from gpu_model.core.occupancy import occupancy
 from gpu_model.core.opcodes import Path
 from gpu_model.core.pool import TracePool, place_regions
 from gpu_model.core.sm import run_sm
-from gpu_model.core.state import COUNTERS, LOCALS, NAMED_BARRIERS, NEVER, Account, Instructions, Memory
+from gpu_model.core.state import COUNTERS, LOCALS, NAMED_BARRIERS, NEVER, REQUESTS, Account, Instructions, Memory
 from gpu_model.errors import ExecutionError
 from gpu_model.execute import Machine, execute_traced
+from gpu_model.issue_events import ACCEPT, EVENT, FETCH, ISSUE, RELEASE, START, WAKE, note
+from gpu_model.issue_returns import note_returns, note_write_backs, without_the_gone
 from gpu_model.launch import Launch
 from gpu_model.program import Program
 from gpu_model.timing import new_chip, path_trace
 from gpu_model.trace import BlockTrace
 from hw.gpu_spec import GpuSpec
-
-FETCH, RELEASE, WAKE, ACCEPT, START, ISSUE = range(6)
-EVENT = np.dtype(
-    [
-        ("cycle", "i8"),
-        ("control", "i8"),  # of an ISSUE: cycle in Control
-        ("kind", "i4"),
-        ("sub_core", "i4"),
-        ("local", "i4"),  # warp slot of the sub-core
-        ("item", "i4"),  # program row of a FETCH or an ISSUE, counter of a RELEASE
-        ("last", "i4"),  # of a FETCH: the warp's last instruction
-    ],
-    align=True,
-)
 
 
 @dataclass(frozen=True)
@@ -45,11 +33,13 @@ class IssueStream:
 
     Attributes:
         table: `LOWERED` rows of the program.
-        stall: int64[rows], stall count of each row as the compiler encoded it.
-        yields: bool[rows], yield bit of each row.
+        stall: int64[rows], stall count of each row as the compiler encoded it; 1 where a scoreboard does its work.
+        yields: bool[rows], yield bit of each row; unset where a scoreboard does its work.
         events: `EVENT` array by cycle. FETCH: the instruction can issue two cycles later. RELEASE: Issue sees a
             dependence counter one lower in that cycle. WAKE: a warp that waited at a barrier may issue. ACCEPT: the
             memory queue of the sub-core has one entry less. START: a warp takes a slot. ISSUE: an instruction issues.
+            With a scoreboard, RESULT: Issue sees that an instruction of variable latency has written its registers.
+            READ: Issue sees that it has read them.
         cycles: cycles of the run.
     """
 
@@ -120,11 +110,12 @@ def _observe(
             raise ExecutionError(f"kernel {program.name}: a bound of the core model was exceeded")
     if (chip.subs["warp"] >= 0).any() or next_free_slot(chip, slots)[0] < 0:
         raise ExecutionError(f"kernel {program.name}: warps wait for ever")
+    superfluous = bool(config["scoreboard"]) & (table["distance"] == 1)
     return IssueStream(
         table=table,
-        stall=program.rows["stall"].astype(np.int64),
-        yields=program.rows["yield_"].astype(bool),
-        events=np.concatenate([_starts(pool.pool, int(config["sub_cores"])), *parts]),
+        stall=np.where(superfluous, 1, program.rows["stall"].astype(np.int64)),
+        yields=program.rows["yield_"].astype(bool) & ~superfluous,
+        events=without_the_gone(np.concatenate([_starts(pool.pool, int(config["sub_cores"])), *parts])),
         cycles=int(chip.sms["last_cycle"].max()),
     )
 
@@ -137,15 +128,7 @@ def _starts(pool: Pool, sub_cores: int) -> np.ndarray:
 
 
 _MEMORY = int(Path.MEMORY)
-_MOST = 4 * (LOCALS * COUNTERS * 2 + LOCALS + 3)  # events of a cycle
-
-
-@njit(cache=True, nogil=True)
-def _note(events, count, cycle, kind, sub_core, local, item):
-    event = events[count]
-    event.cycle, event.kind, event.sub_core, event.local, event.item = cycle, kind, sub_core, local, item
-    event.control, event.last = -1, 0
-    return count + 1
+_MOST = 4 * (LOCALS * COUNTERS * 2 + LOCALS + 7) + 2 * REQUESTS  # events of a cycle
 
 
 @njit(cache=True, nogil=True)
@@ -155,15 +138,19 @@ def _observe_quantum(chip, table, pool, begin, end, config, events):
     instructions = Instructions(chip.l0_ready[0], chip.l0_used[0], chip.l1i_ready[0], chip.l1i_used[0])
     memory = Memory(pool.accesses, pool.lines, chip.l1[0], chip.messages[0])
     account = Account(chip.issued[0], chip.stalled[0], chip.log[0], chip.hazards[0], chip.ready[0])
-    before = subs.copy()
+    before, requests = subs.copy(), sm.request_used.copy()
     count = 0
     for cycle in range(begin, end):
         if sm.next > cycle:
             continue
-        before[:] = subs
+        before[:], requests[:] = subs, sm.request_used
         run_sm(sm, subs, table, pool.entries, instructions, memory, pool.warps, cycle + 1, config, account)
         for index in range(config.sub_cores):
             count = _compare(before[index], subs[index], index, table, pool.entries, cycle, events, count)
+            if config.scoreboard:
+                count = note_returns(before[index], subs[index], index, table, cycle, events, count)
+        if config.scoreboard:
+            count = note_write_backs(sm, requests, subs, table, cycle, events, count)
     return count
 
 
@@ -175,21 +162,21 @@ def _compare(old, new, index, table, entries, cycle, events, count):
         if old.warp[local] < 0:
             continue
         if new.fetched[local] > old.fetched[local]:
-            count = _note(events, count, cycle, FETCH, index, local, entries[old.fetched[local]].row)
+            count = note(events, count, cycle, cycle, FETCH, index, local, entries[old.fetched[local]].row)
             events[count - 1].last = new.fetched[local] == new.end[local]
         if old.barrier[local] >= NAMED_BARRIERS and new.barrier[local] < NAMED_BARRIERS:
-            count = _note(events, count, cycle, WAKE, index, local, 0)
+            count = note(events, count, cycle, cycle, WAKE, index, local, 0)
         write, read = -1, -1
         if new.position[local] > old.position[local]:
             op = table[old.row[local]]
             write, read = op.write_counter, op.read_counter
             queued += op.path == _MEMORY
-            count = _note(events, count, cycle, ISSUE, index, local, old.row[local])
+            count = note(events, count, cycle, cycle, ISSUE, index, local, old.row[local])
             events[count - 1].control = new.visible_at[local] - 1
         for counter in range(COUNTERS):
             expected = old.count[local, counter] + (write == counter) + (read == counter)
             for _ in range(expected - new.count[local, counter]):
-                count = _note(events, count, cycle, RELEASE, index, local, counter)
+                count = note(events, count, cycle, cycle, RELEASE, index, local, counter)
     for _ in range(queued - new.queue_count):
-        count = _note(events, count, cycle, ACCEPT, index, 0, 0)
+        count = note(events, count, cycle, cycle, ACCEPT, index, 0, 0)
     return count

@@ -3,16 +3,18 @@
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import workloads
 from gpu_model import VirtualGPU
 from gpu_model.device import LaunchRecord
 from gpu_model.issue_stream import IssueStream, observe_launch
+from hw.gpu_settings import parse_settings
 from hw.gpu_spec import GpuSpec, load_gpu
 from rtl import tools
 from rtl.issue_stage import IssueDesign
+from rtl.issue_stage.design import UNLIMITED_READERS
 from sim.console import plural
 from sim.errors import SimError
 from sim.issue_stage import compare
@@ -40,10 +42,19 @@ def kernel_streams(name: str, spec: GpuSpec) -> Iterator[tuple[str, IssueStream]
     yield from found
 
 
-def compare_kernels(gpu: str, say: Say) -> bool:
-    """Compare RTL and core model on four kernels and say how it went; False where they differ."""
+def compare_kernels(gpu: str, say: Say, settings: Sequence[str] = ()) -> bool:
+    """Compare RTL and core model on four kernels and say how it went; False where they differ.
+
+    Args:
+        gpu: a name or a TOML file.
+        say: takes lines.
+        settings: of its fields, as `--set` takes them.
+
+    Raises:
+        SimError: an issue stage or an instruction for which there is no RTL.
+    """
     tools.require("compiled RTL")
-    spec = load_gpu(gpu)
+    spec = load_gpu(gpu, parse_settings(settings))
     try:
         design = IssueDesign.from_spec(spec)
     except ValueError as error:
@@ -63,5 +74,9 @@ def compare_kernels(gpu: str, say: Say) -> bool:
             seconds = time.perf_counter() - started
             say(f"equal   {kernel:<24} {compared.instructions:>8,} instructions issue and enter Control in the model's "
                 f"cycles; {compared.cycles:,} sub-core cycles, {seconds:.1f} s")  # fmt: skip
-    say(f"{plural(total, 'instruction')} in all, {spec.name}, {plural(design.warps, 'warp slot')} a sub-core")
+    dependences = f"a scoreboard of {plural(design.consumers, 'consumer')}" if design.consumers else "control bits"
+    if design.consumers == UNLIMITED_READERS:
+        dependences = "a scoreboard of unlimited consumers"
+    say(f"{plural(total, 'instruction')} in all, {spec.name}, {plural(design.warps, 'warp slot')} a sub-core, "
+        f"{dependences}, {design.policy}")  # fmt: skip
     return True

@@ -10,11 +10,13 @@ from functools import cache
 import numpy as np
 
 from gpu_model.core.opcodes import Action, Path, Pipe
-from gpu_model.issue_stream import ACCEPT, FETCH, ISSUE, RELEASE, START, WAKE, IssueStream
+from gpu_model.issue_events import ACCEPT, FETCH, ISSUE, RELEASE, START, WAKE
+from gpu_model.issue_stream import IssueStream
 from rtl.compiled import PORT_BITS, QUICK_BUILD, WORD_BITS, ClockedRtl
 from rtl.issue_stage import IssueDesign, IssueStage
 from rtl.issue_stage.design import COUNTERS, NO_COUNTER, RELEASED_BITS, SLOTS
 from rtl.issue_stage.instruction import MOST_REGISTERS, OPERAND, pack
+from sim.issue_returns import register_columns, returns
 
 FETCH_TO_ISSUE = 2
 _DRAIN = 8  # cycles after the last issue, so that it passes Control
@@ -110,7 +112,7 @@ def diverges(wanted: Stimulus, got: dict[str, np.ndarray], sub_core: int) -> Div
             found.append(Divergence(sub_core, stage, at, int(expected[at]), int(warps[at]), row))
     if got["overflow"].any():
         at = int(got["overflow"].argmax())
-        found.append(Divergence(sub_core, "bookings of read ports, beyond their horizon", at, -1, -1, -1))
+        found.append(Divergence(sub_core, "bookings of read ports or results, beyond their room", at, -1, -1, -1))
     return min(found, key=lambda divergence: divergence.cycle, default=None)
 
 
@@ -148,6 +150,8 @@ def stimulus(stream: IssueStream, design: IssueDesign, sub_core: int) -> Stimulu
         "accepted": accepted,
         "fp64_taken": _fp64_taken(stream, sub_core, count),
     }
+    if design.consumers:
+        ports |= returns(stream.table, mine, count)
     return Stimulus(ports, issue, control, row)
 
 
@@ -227,7 +231,9 @@ def instruction_words(stream: IssueStream, design: IssueDesign, *, ends: bool = 
         "reads": table["reads"] > 0,
         "wide": (table["path"] == Path.FIXED) & (table["window"] != design.read_cycles),
     }
-    return pack(columns | _operands(table))
+    if design.consumers:
+        columns |= register_columns(table)
+    return pack(design, columns | _operands(table))
 
 
 def _check(table: np.ndarray, design: IssueDesign) -> None:

@@ -34,6 +34,10 @@ IssueStageOption = Annotated[
     str | None,
     typer.Option("--issue-stage", metavar="GPU", help="The issue stage of this GPU (name or TOML file) instead."),
 ]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the issue stage's GPU."),
+]
 
 
 @rtl_app.command()
@@ -82,13 +86,16 @@ def compare(
     four_bit: FourBitOption = 8,
     tree: TreeOption = "hybrid",
     issue_stage: IssueStageOption = None,
+    settings: SetOption = None,
 ) -> None:
     """Compare the MAC's RTL with the model: every product pair, random dots, and a cocotb bench on Verilator."""
     if issue_stage is not None:
         _refuse_mac_options(context)
         from sim.issue_checks import compare_kernels
 
-        raise typer.Exit(0 if compare_kernels(issue_stage, typer.echo) else 1)
+        raise typer.Exit(0 if compare_kernels(issue_stage, typer.echo, settings or ()) else 1)
+    if settings:
+        raise SimError("--set changes the GPU of an issue stage; name it with --issue-stage")
     from sim import rtl_checks
 
     equal = rtl_checks.compare(_design(mantissa_bits, four_bit, tree), _names(element), dots, typer.echo)
@@ -195,7 +202,7 @@ def _refuse_mac_options(context: typer.Context) -> None:
     """SimError if an option was given beside --issue-stage, which has none of the MAC's."""
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
-        if option.name != "issue_stage" and source is not None and source.name == "COMMANDLINE":
+        if option.name not in ("issue_stage", "settings") and source is not None and source.name == "COMMANDLINE":
             raise SimError(f"{option.opts[0]} is the MAC's, --issue-stage another circuit; leave one of them out")
 
 

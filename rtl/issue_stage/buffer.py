@@ -7,7 +7,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib.wiring import Component, In, Out
 
 from rtl.issue_stage.design import IssueDesign
-from rtl.issue_stage.instruction import INSTRUCTION
+from rtl.issue_stage.instruction import layout
 
 
 class InstructionBuffer(Component):
@@ -23,20 +23,20 @@ class InstructionBuffer(Component):
     """
 
     def __init__(self, design: IssueDesign):
-        self._entries = design.buffer
+        self._entries, self._layout = design.buffer, layout(design)
         super().__init__({
             "clear": In(1),
             "push": In(1),
-            "instruction": In(INSTRUCTION),
+            "instruction": In(self._layout),
             "pop": In(1),
             "valid": Out(1),
-            "head": Out(INSTRUCTION),
+            "head": Out(self._layout),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         """Build the entries."""
         m = Module()
-        entries = [Signal(INSTRUCTION, name=f"entry_{i}") for i in range(self._entries)]
+        entries = [Signal(self._layout, name=f"entry_{i}") for i in range(self._entries)]
         used = Signal(range(self._entries + 1))
         after_pop = Signal.like(used)
         m.d.comb += [self.valid.eq(used != 0), self.head.eq(entries[0]), after_pop.eq(used - self.pop)]

@@ -11,6 +11,14 @@ WARP_BITS = 4
 PIPES = 8  # FP32, ALU, TENSOR, UNIFORM, BRANCH, MISC, SFU, FP64
 PIPE_ALU, PIPE_FP64 = 1, 7
 RELEASED_BITS = 3  # of how far a counter can go down in one cycle
+# With a scoreboard.
+USES, MAKES = 6, 3  # ranges of registers that an instruction reads, the last for its guard, and writes
+RETURNS, ENDS = 3, 5  # results, and ends of reads, that come back from outside in one cycle, at most
+RESULT_BITS = 5  # of a cycle in the calendar of results
+SHORTEST_RESULT = 3  # cycles, of fixed latency
+LONGEST_RESULT = SHORTEST_RESULT + (1 << RESULT_BITS) - 1
+UNLIMITED_READERS = 255  # of a register; a warp cannot have more under way
+POLICIES = ("cggty", "gto", "lrr")
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class IssueDesign:
         constant_sets, constant_ways: of the L0 cache of constant operands; 0 sets if it always hits.
         constant_miss: cycles of a miss.
         constant_hold: cycles for which a miss keeps the issue slot.
+        consumers: most instructions that a scoreboard counts as having yet to read a register; 0 without a scoreboard.
+        policy: how a warp is selected, one of `POLICIES`.
     """
 
     warps: int
@@ -41,22 +51,18 @@ class IssueDesign:
     constant_ways: int
     constant_miss: int
     constant_hold: int
+    consumers: int
+    policy: str
 
     @classmethod
     def from_spec(cls, spec: GpuSpec) -> "IssueDesign":
         """The issue stage of a GPU.
 
         Raises:
-            ValueError: a policy, a constant cache or a number of warps for which there is no RTL.
+            ValueError: a constant cache for which there is no RTL.
         """
-        core, constant = spec.core, spec.core.constant
-        if core.issue_policy != "cggty":
-            raise ValueError(f"{spec.name}: core.issue_policy is {core.issue_policy!r}, the RTL has 'cggty' only")
-        if core.dependence.mechanism != "control_bits":
-            raise ValueError(
-                f"{spec.name}: core.dependence.mechanism is {core.dependence.mechanism!r}, the issue stage has "
-                "'control_bits' only"
-            )
+        core, constant, dependence = spec.core, spec.core.constant, spec.core.dependence
+        consumers = UNLIMITED_READERS if dependence.consumers == "unlimited" else dependence.consumers
         if not constant.perfect and (constant.sets & (constant.sets - 1) or not constant.hold_cycles):
             raise ValueError(
                 f"{spec.name}: core.constant has {constant.sets} sets and hold_cycles {constant.hold_cycles}; the RTL "
@@ -74,6 +80,8 @@ class IssueDesign:
             constant_ways=constant.ways,
             constant_miss=max(constant.miss_cycles, 1),
             constant_hold=constant.hold_cycles,
+            consumers=consumers if dependence.mechanism == "scoreboard" else 0,
+            policy=core.issue_policy,
         )
 
     @property

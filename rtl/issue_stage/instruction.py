@@ -9,14 +9,15 @@ from collections.abc import Mapping
 import numpy as np
 from amaranth.lib import data
 
-from rtl.issue_stage.design import SLOTS
+from rtl.issue_stage.design import MAKES, SLOTS, USES, IssueDesign
 
 FIXED, VARIABLE, MEMORY = range(3)  # how an instruction leaves the stage
 LINE_BITS = 21  # of a constant's place: bank and line
 MOST_REGISTERS = 4  # of an operand
 
 OPERAND = data.StructLayout({"register": 8, "count": 3, "reuse": 1})
-INSTRUCTION = data.StructLayout({
+RANGE = data.StructLayout({"first": 9, "count": 4})  # of entries of a scoreboard
+_FIELDS = {
     "path": 2,
     "pipe": 3,
     "or_alu": 1,  # may use the ALU pipe when its own is taken
@@ -38,37 +39,63 @@ INSTRUCTION = data.StructLayout({
     "reads": 1,  # reads registers
     "wide": 1,  # has an operand of four registers
     "operands": data.ArrayLayout(OPERAND, SLOTS),
-})  # fmt: skip
-WORDS = -(-INSTRUCTION.size // 32)
+}  # fmt: skip
+_REGISTERS = {
+    "latency": 6,  # issue to issue of a consumer, fixed
+    "guard_extra": 4,  # cycles more to a guard
+    "uses": data.ArrayLayout(RANGE, USES),  # registers read, the guard last
+    "makes": data.ArrayLayout(RANGE, MAKES),  # registers written
+}
+_STEMS = {"operands": "", "uses": "use_", "makes": "make_"}
 
 
-def fields() -> dict[str, tuple[int, int]]:
-    """First bit and width of each field; operands as `register0`, `count0`, `reuse0` and so on."""
-    places = {key: (field.offset, field.width) for key, field in INSTRUCTION if key != "operands"}
-    start = INSTRUCTION["operands"].offset
-    for slot in range(SLOTS):
-        for key, field in OPERAND:
-            places[f"{key}{slot}"] = (start + slot * OPERAND.size + field.offset, field.width)
+def layout(design: IssueDesign) -> data.StructLayout:
+    """An instruction's fields; only a scoreboard is told of registers beyond those that are read through ports."""
+    return data.StructLayout(_FIELDS | _REGISTERS if design.consumers else _FIELDS)
+
+
+def fields(design: IssueDesign) -> dict[str, tuple[int, int]]:
+    """First bit and width of each field; operands as `register0`, `count0`, ranges as `use_first0`, `make_count2`."""
+    places = {}
+    for key, field in layout(design):
+        if key not in _STEMS:
+            places[key] = (field.offset, field.width)
+            continue
+        for index in range(field.shape.length):
+            start = field.offset + index * field.shape.elem_shape.size
+            for part, inner in field.shape.elem_shape:
+                places[f"{_STEMS[key]}{part}{index}"] = (start + inner.offset, inner.width)
     return places
 
 
-def pack(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+def pack(design: IssueDesign, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Instructions as words.
 
     Args:
+        design: what the instructions are for.
         columns: an integer array of N for each of `fields()`.
 
     Returns:
-        uint32[N, WORDS], least significant word first.
+        uint32[N, words], least significant word first.
 
     Raises:
         ValueError: a field missing or unknown, or a value that does not fit its bits.
     """
-    places = fields()
+    places = fields(design)
     if set(columns) != set(places):
         raise ValueError(f"instruction fields: got {sorted(columns)}, must be {sorted(places)}")
-    count = len(columns["path"])
-    bits = np.zeros((count, WORDS * 32), np.uint8)
+    return pack_fields(places, columns)
+
+
+def pack_fields(places: Mapping[str, tuple[int, int]], columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Columns of N numbers at their first bits and widths as words, uint32[N, words], least significant word first.
+
+    Raises:
+        ValueError: a value that does not fit its bits.
+    """
+    count = len(next(iter(columns.values())))
+    words = -(-max(first + width for first, width in places.values()) // 32)
+    bits = np.zeros((count, words * 32), np.uint8)
     for key, (first, width) in places.items():
         values = np.asarray(columns[key]).astype(np.int64)
         if count and not (values.min() >= 0 and values.max() < 1 << width):

@@ -8,10 +8,13 @@ from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
 from rtl.issue_stage.design import BANKS, WARP_BITS, IssueDesign
-from rtl.issue_stage.instruction import FIXED, INSTRUCTION, VARIABLE
+from rtl.issue_stage.instruction import FIXED, VARIABLE, layout
 from rtl.issue_stage.operands import ReadPorts, ReuseCache
 
-PASSING = data.StructLayout({"valid": 1, "warp": WARP_BITS, "instruction": INSTRUCTION})
+
+def passing(design: IssueDesign) -> data.StructLayout:
+    """An instruction on its way, and its warp."""
+    return data.StructLayout({"valid": 1, "warp": WARP_BITS, "instruction": layout(design)})
 
 
 class Pipeline(Component):
@@ -25,23 +28,27 @@ class Pipeline(Component):
         issued: what issues in this cycle; not legal while `full`.
         full: nothing can issue, as an instruction still waits for Control.
         control: what enters Control in this cycle.
+        left: what leaves Allocate in this cycle.
         overflow: see `ReadPorts`.
     """
 
     def __init__(self, design: IssueDesign):
-        self._design = design
+        self._design, self._passing = design, passing(design)
         super().__init__({
             "start": In(design.warps),
-            "issued": In(PASSING),
+            "issued": In(self._passing),
             "full": Out(1),
-            "control": Out(PASSING),
+            "control": Out(self._passing),
+            "left": Out(self._passing),
             "overflow": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         """Build the latches from Allocate back to Issue."""
         m = Module()
-        waiting, control, allocate = (Signal(PASSING, name=name) for name in ("waiting", "in_control", "in_allocate"))
+        waiting, control, allocate = (
+            Signal(self._passing, name=name) for name in ("waiting", "in_control", "in_allocate")
+        )
         entered, control_free, allocate_free = Signal(), Signal(), Signal()
         fixed = control.valid & (control.instruction.path == FIXED)
         variable = control.valid & (control.instruction.path == VARIABLE)
@@ -52,6 +59,8 @@ class Pipeline(Component):
             self.full.eq(waiting.valid),
             self.control.eq(control),
             self.control.valid.eq(control.valid & entered),
+            self.left.eq(allocate),
+            self.left.valid.eq(allocate_leaves),
         ]
         with m.If(allocate_free):
             m.d.sync += allocate.eq(control)

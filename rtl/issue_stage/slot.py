@@ -3,13 +3,15 @@
 # Amaranth makes ports when a component is constructed, which pyright cannot see.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.dependence_area import ENTRIES
 from rtl.issue_stage.buffer import InstructionBuffer
 from rtl.issue_stage.control_bits import ControlBits
-from rtl.issue_stage.design import COUNTERS, PIPE_ALU, PIPES, RELEASED_BITS, IssueDesign
-from rtl.issue_stage.instruction import INSTRUCTION, MEMORY
+from rtl.issue_stage.design import COUNTERS, ENDS, PIPE_ALU, PIPES, RELEASED_BITS, IssueDesign
+from rtl.issue_stage.instruction import MEMORY, layout
+from rtl.issue_stage.registers import RegisterWaits
 
 
 class WarpSlot(Component):
@@ -22,6 +24,7 @@ class WarpSlot(Component):
         issue: the head issues.
         miss, wait: the head did not issue for want of a constant, which comes in so many cycles (at least 1).
         control, write_counter, read_counter, released: see `ControlBits`.
+        written, forwarded, read: with a scoreboard; see `RegisterWaits`.
         free: pipes that can be taken.
         room: the memory queue takes an instruction.
         head: the oldest instruction.
@@ -30,11 +33,12 @@ class WarpSlot(Component):
 
     def __init__(self, design: IssueDesign):
         self._design = design
+        returns = {"written": In(ENTRIES), "forwarded": In(ENTRIES), "read": In(ENTRIES).array(ENDS)}
         super().__init__({
             "start": In(1),
             "wake": In(1),
             "push": In(1),
-            "instruction": In(INSTRUCTION),
+            "instruction": In(layout(design)),
             "issue": In(1),
             "miss": In(1),
             "wait": In(design.constant_miss.bit_length()),
@@ -44,8 +48,9 @@ class WarpSlot(Component):
             "released": In(RELEASED_BITS).array(COUNTERS),
             "free": In(PIPES),
             "room": In(1),
-            "head": Out(INSTRUCTION),
+            "head": Out(layout(design)),
             "eligible": Out(1),
+            **(returns if design.consumers else {}),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
@@ -76,8 +81,23 @@ class WarpSlot(Component):
         with m.Else():
             m.d.comb += passes.eq(unit)
         held = self._held(m, head)
-        m.d.comb += self.eligible.eq(buffer.valid & bits.ready & passes & ~held)
+        m.d.comb += self.eligible.eq(buffer.valid & bits.ready & passes & ~held & self._registers(m))
         return m
+
+    def _registers(self, m: Module) -> Value:
+        """Whether the scoreboard, if there is one, lets the head issue."""
+        if not self._design.consumers:
+            return Const(1)
+        m.submodules.registers = registers = RegisterWaits(self._design)
+        m.d.comb += [
+            registers.clear.eq(self.start),
+            registers.issue.eq(self.issue),
+            registers.head.eq(self.head),
+            registers.written.eq(self.written),
+            registers.forwarded.eq(self.forwarded),
+            *(registers.read[i].eq(self.read[i]) for i in range(ENDS)),
+        ]
+        return registers.ready
 
     def _held(self, m: Module, head: object) -> Signal:
         """Blocked until woken, or until a constant is there."""

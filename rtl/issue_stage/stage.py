@@ -3,14 +3,20 @@
 # Amaranth makes ports when a component is constructed, which pyright cannot see.
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import Component, In, Out
 
+from hw.dependence_area import ENTRIES
 from rtl.issue_stage.constants import ConstantCache
-from rtl.issue_stage.design import COUNTERS, RELEASED_BITS, WARP_BITS, IssueDesign
-from rtl.issue_stage.instruction import INSTRUCTION, MEMORY
+from rtl.issue_stage.design import COUNTERS, ENDS, RELEASED_BITS, RETURNS, WARP_BITS, IssueDesign
+from rtl.issue_stage.instruction import MEMORY, layout
 from rtl.issue_stage.pipeline import Pipeline
+from rtl.issue_stage.registers import decode
+from rtl.issue_stage.results import LANES, READ, RESULT, FixedResults
 from rtl.issue_stage.select import Selector
 from rtl.issue_stage.slot import WarpSlot
 from rtl.issue_stage.units import Units
@@ -28,19 +34,22 @@ class IssueStage(Component):
         released: by how much each dependence counter goes down, warp by warp.
         accepted: the memory queue has let an instruction go.
         fp64_taken: another sub-core has the FP64 pipe, in this very cycle.
+        results, reads: with a scoreboard: what memory and units of variable latency have written to registers, and the
+            instructions for them that have read theirs.
         issue, issue_warp: what issues in this cycle. Combinational.
         control, control_warp: what enters Control in this cycle.
-        overflow: see `ReadPorts`.
+        overflow: see `ReadPorts` and `FixedResults`.
     """
 
     def __init__(self, design: IssueDesign):
         self._design = design
+        returns = {"results": In(RESULT).array(RETURNS), "reads": In(READ).array(ENDS)}
         super().__init__({
             "start": In(design.warps),
             "wake": In(design.warps),
             "push": In(1),
             "push_warp": In(WARP_BITS),
-            "instruction": In(INSTRUCTION),
+            "instruction": In(layout(self._design)),
             "released": In(data.ArrayLayout(RELEASED_BITS, COUNTERS * design.warps)),
             "accepted": In(1),
             "fp64_taken": In(1),
@@ -49,13 +58,14 @@ class IssueStage(Component):
             "control": Out(1),
             "control_warp": Out(WARP_BITS),
             "overflow": Out(1),
+            **(returns if design.consumers else {}),
         })  # fmt: skip
 
     def elaborate(self, platform: object) -> Module:
         """Connect the warps, who goes, what holds all of them up, and the units."""
         m = Module()
         slots = [WarpSlot(self._design) for _ in range(self._design.warps)]
-        chosen, head = Signal(self._design.warps), Signal(INSTRUCTION)
+        chosen, head = Signal(self._design.warps), Signal(layout(self._design))
         m.submodules.pipeline = pipeline = Pipeline(self._design)
         blocked = pipeline.full | self._port(m, head)
         missed = self._constants(m, slots, chosen, head, blocked)
@@ -68,11 +78,11 @@ class IssueStage(Component):
             pipeline.issued.instruction.eq(head),
             self.control.eq(pipeline.control.valid),
             self.control_warp.eq(pipeline.control.warp),
-            self.overflow.eq(pipeline.overflow),
         ]
         self._select(m, slots, chosen, head)
         self._connect(m, slots, chosen, pipeline)
         self._units(m, slots, head)
+        m.d.comb += self.overflow.eq(pipeline.overflow | self._returns(m, slots, pipeline))
         return m
 
     def _select(self, m: Module, slots: list[WarpSlot], chosen: Signal, head: Signal) -> None:
@@ -137,6 +147,34 @@ class IssueStage(Component):
             ]
             m.d.comb += [slot.released[n].eq(self.released[i * COUNTERS + n]) for n in range(COUNTERS)]
 
+    def _returns(self, m: Module, slots: list[WarpSlot], pipeline: Pipeline) -> Value:
+        """Give each warp's scoreboard what comes back for its registers; returns whether results of ours were lost."""
+        if not self._design.consumers:
+            return Const(0)
+        m.submodules.fixed_results = fixed = FixedResults(self._design)
+        m.d.comb += [
+            fixed.start.eq(self.start),
+            fixed.left.eq(pipeline.left.valid),
+            fixed.warp.eq(pipeline.left.warp),
+            fixed.instruction.eq(pipeline.left.instruction),
+        ]
+        written, forwarded, read = (
+            [(back, _decoded(m, back, f"{name}_{i}")) for i, back in enumerate(group)]
+            for name, group in (
+                ("result", [self.results[i] for i in range(RETURNS)]),
+                ("fixed", [fixed.results[i] for i in range(LANES + 1)]),
+                ("read", [self.reads[i] for i in range(ENDS)]),
+            )
+        )
+        for i, slot in enumerate(slots):
+
+            def mine(group: list, warp: int = i) -> list[Value]:
+                return [Mux(back.valid & (back.warp == warp), mask, 0) for back, mask in group]
+
+            m.d.comb += [slot.written.eq(reduce(or_, mine(written))), slot.forwarded.eq(reduce(or_, mine(forwarded)))]
+            m.d.comb += [slot.read[n].eq(mask) for n, mask in enumerate(mine(read))]
+        return fixed.overflow
+
     def _units(self, m: Module, slots: list[WarpSlot], head: Signal) -> None:
         """The execution units' timers, and the memory queue's length."""
         m.submodules.units = units = Units()
@@ -152,6 +190,13 @@ class IssueStage(Component):
         m.d.sync += queued.eq(queued + (self.issue & memory) - self.accepted)
         for slot in slots:
             m.d.comb += [slot.free.eq(units.free), slot.room.eq(queued != self._design.queue)]
+
+
+def _decoded(m: Module, back: Value, name: str) -> Signal:
+    """The registers that something is about, one bit each."""
+    mask = Signal(ENTRIES, name=name)
+    m.d.comb += mask.eq(decode(back.ranges))
+    return mask
 
 
 def _index(one_hot: Value) -> Value:

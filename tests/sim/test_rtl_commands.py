@@ -144,13 +144,14 @@ def test_the_issue_stage_is_compared_on_kernels(monkeypatch: pytest.MonkeyPatch)
     result = runner.invoke(cli.app, ["rtl", "test", "--issue-stage", "rtx_a6000"])
     assert result.exit_code == 0
     assert result.output.startswith("equal   matmul_kernel")
-    assert "instructions in all, rtx_a6000, 12 warp slots a sub-core" in result.output
+    assert "instructions in all, rtx_a6000, 12 warp slots a sub-core, control bits, cggty" in result.output
     for command in ("test", "synth"):
         mixed = runner.invoke(cli.app, ["rtl", command, "--issue-stage", "rtx_a6000", "--tree", "hybrid"])
         assert mixed.exit_code == cli.USER_ERROR
         assert "--tree is the MAC's, --issue-stage another circuit" in mixed.stderr
-    refused = runner.invoke(cli.app, ["rtl", "test", "--issue-stage", "nothing"])
-    assert refused.exit_code == cli.USER_ERROR
+    for refused in (["--issue-stage", "nothing"], ["--set", "core.issue_policy=gto"],
+                    ["--issue-stage", "rtx_a6000", "--set", "core.issue_policy=oldest"]):  # fmt: skip
+        assert runner.invoke(cli.app, ["rtl", "test", *refused]).exit_code == cli.USER_ERROR
 
 
 @pytest.mark.parametrize(

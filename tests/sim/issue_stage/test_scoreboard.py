@@ -72,6 +72,7 @@ def test_it_waits_when_the_core_model_does() -> None:
             ports["read"][cycle] = bits(table[has_read], "use")
             sub["reader_row"][0, 0] = has_read
             reads_done(sub, 0, table, 0, cycle + 1)
+    ports["read__0"] = ports.pop("read")
     got = ClockedRtl(Scoreboard(consumers, ENTRIES), "scoreboard", QUICK_BUILD)(**ports)["ready"]
     assert 0.2 < expected.mean() < 0.9
     assert got.tolist() == expected.tolist()
