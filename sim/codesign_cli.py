@@ -86,18 +86,23 @@ def report(file: ExperimentArgument, store: StoreOption = STORE, report: OutOpti
 
 def export(
     file: ExperimentArgument,
-    point: Annotated[str, typer.Argument(help="First digits of a design's key, as `warptree pareto` shows them.")],
+    point: Annotated[
+        str | None, typer.Argument(help="First digits of a design's key, as `pareto` shows them; its answer if absent.")
+    ] = None,
     store: StoreOption = STORE,
     out: Annotated[Path | None, typer.Option("--out", help="Folder; warptree-out/NAME-POINT if absent.")] = None,
     prove: Annotated[bool, typer.Option("--prove", help="Prove the RTL equal to its rule, for every input.")] = False,
 ) -> None:
     """Write a design's Verilog, vectors, tree and checks into one folder."""
     from sim.codesign.command import known_study
+    from sim.codesign.export import answer
     from sim.codesign.export import export as write
     from sim.console import Console
 
+    study = known_study(file, store, Console())
+    point = point or answer(study)
     folder = out or Path("warptree-out") / f"{file.stem}-{point}"
-    if not write(known_study(file, store, Console()), point, folder, prove, typer.echo):
+    if not write(study, point, folder, prove, typer.echo):
         raise typer.Exit(1)
 
 

@@ -83,6 +83,14 @@ def export(study: Study, point: str, folder: Path, prove: bool, say: Callable[[s
     return all(check.good is not False for check in checks)
 
 
+def answer(study: Study) -> str:
+    """The point that answers the study's question; SimError if none does."""
+    if study.answer is None:
+        near = ", ".join(row["key"][:8] for row in study.front[:6])
+        raise SimError(f"no design of {study.path} meets its goal; name a point, of the front {near or 'none'}")
+    return study.answer["key"][:8]
+
+
 def find(study: Study, point: str) -> Row:
     """The evaluated design whose key begins with `point`; SimError if it is none or several."""
     found = [row for row in study.rows if row["key"].startswith(point.lower())]

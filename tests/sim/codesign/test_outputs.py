@@ -1,5 +1,6 @@
 """What a study leaves: page, tables, and the folder of one design."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from hw.vector_file import check
 from rtl import tools
 from sim.codesign.command import Study, _inline
-from sim.codesign.export import export, find
+from sim.codesign.export import answer, export, find
 from sim.codesign.outputs import write_outputs
 from sim.codesign.sweep import sweep
 from sim.errors import SimError
@@ -66,6 +67,15 @@ def test_a_point_is_named_by_its_first_digits(done: Study) -> None:
     bad = next(row for row in done.rows if row["status"] == "infeasible")
     with pytest.raises(SimError, match="is infeasible: MacSpec.mantissa_bits"):
         find(done, bad["key"])
+
+
+def test_the_point_to_export_is_the_answer(done: Study) -> None:
+    assert done.answer is not None
+    assert find(done, answer(done)) is done.answer
+    goal = done.experiment.goal.model_copy(update={"require": {"qsnr_db": 1e9}})
+    hopeless = dataclasses.replace(done, experiment=done.experiment.model_copy(update={"goal": goal}))
+    with pytest.raises(SimError, match="no design of .* meets its goal; name a point, of the front [0-9a-f]{8}"):
+        answer(hopeless)
 
 
 def test_a_design_without_rtl_leaves_its_tree_and_vectors(done: Study, tmp_path: Path) -> None:
