@@ -12,6 +12,7 @@ OutOption = Annotated[Path | None, typer.Option("--report", help="Output folder;
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Run the script again, even if its operands are known.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with one line of JSON.")]
 STORE = Path("warptree-out/designs")
+LANGUAGE_STORE = Path("warptree-out/language-rows")
 DATAPATH, TRUST = "A datapath for its dot products", "How far to trust it"  # headings of `warptree --help`
 
 
@@ -121,18 +122,24 @@ def language(
     technology: Annotated[
         str, typer.Option("--technology", help="CMOS node of the energies, or a TOML file.")
     ] = "22nm",
+    store: Annotated[Path, typer.Option("--store", help="Folder that keeps the rows.")] = LANGUAGE_STORE,
     report: Annotated[Path, typer.Option("--report", help="Output folder.")] = Path("warptree-out/language"),
     json_line: JsonOption = False,
 ) -> None:
-    """Train a small language model and show its loss against energy a token, datapath by datapath."""
+    """Train a small language model and show its loss against energy a token, datapath by datapath.
+
+    Killed at any moment, the same command goes on with the row it was at.
+    """
     from hw.technology import load_technology
     from sim.console import Console
     from sim.language import command
     from sim.language.training import TrainingSpec
+    from sim.output import make_folder
 
     load_technology(technology)
     designs = command.designs(block_format or command.FORMATS, tree or ("hybrid",), mantissa_bits or (16,), technology)
-    rows = command.run(designs, train=train, training=TrainingSpec(steps), console=Console())
+    make_folder(report)
+    rows = command.run(designs, store, train=train, training=TrainingSpec(steps), console=Console())
     command.tell(rows, Console(to_stdout=not json_line))
     Console().fact("report", str(command.write(rows, report)))
     if json_line:

@@ -15,7 +15,9 @@ from sim.console import Console
 from sim.errors import SimError
 from sim.language.grammar import entropy_per_token
 from sim.language.model import ModelSpec
-from sim.language.study import INFERENCE, TRAINING, Row, study
+from sim.language.row import Row
+from sim.language.store import RowStore
+from sim.language.study import INFERENCE, TRAINING, study
 from sim.language.training import TrainingSpec
 from sim.output import make_folder
 from sim.page import document, figure_number, table, tiles
@@ -46,13 +48,16 @@ def designs(
     return found
 
 
-def run(designs: Iterable[Design], *, train: bool, training: TrainingSpec, console: Console) -> list[Row]:
-    """Train the model in float32, then measure it on every design; with `train`, train it there too."""
+def run(designs: Iterable[Design], store: Path, *, train: bool, training: TrainingSpec, console: Console) -> list[Row]:
+    """Train the model in float32, then measure it on every design; with `train`, train it there too.
+
+    What the store has is not computed again.
+    """
     rows: list[Row] = []
     modes = (INFERENCE, TRAINING) if train else (INFERENCE,)
     with console.stage("model") as stage:
         found = study(
-            designs, modes, ModelSpec(), training,
+            designs, modes, ModelSpec(), training, RowStore(store),
             lambda what, step, loss: stage.say(f"{what}, step {step + 1} of {training.steps}, loss {loss:.3f}"),
         )  # fmt: skip
         for row in found:

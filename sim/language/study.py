@@ -1,9 +1,7 @@
 """Loss against energy a token, for inference and for training, design by design."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
 
 import torch
 
@@ -18,6 +16,8 @@ from sim.codesign.energy import product_fj
 from sim.language.grammar import entropy_of
 from sim.language.meter import Meter
 from sim.language.model import LanguageModel, ModelSpec, Product, float32_product
+from sim.language.row import Row
+from sim.language.store import RowStore, row_key
 from sim.language.training import TrainingSpec, held_out_text, loss_of, train
 
 INFERENCE, TRAINING = "inference", "training"
@@ -25,44 +25,12 @@ FLOAT32 = "float32"
 TEXT = 64  # sequences that every model is measured on
 
 
-@dataclass(frozen=True)
-class Row:
-    """A model on a datapath.
-
-    Attributes:
-        mode: what runs on the datapath: inference of a model trained in float32, or its training and then inference.
-        design: in words; "float32" for torch's own products.
-        format: of both operands.
-        tree: how products are summed.
-        mantissa_bits: M of the accumulator.
-        loss: nats a token on text not trained on.
-        excess: of that, what the text's own entropy does not explain.
-        products: multiplications a token.
-        energy_pj: a token, all products of the mode, backward pass included where it trains; None without RTL.
-        note: why there is no energy, "" if there is.
-    """
-
-    mode: str
-    design: str
-    format: str
-    tree: str
-    mantissa_bits: int | None
-    loss: float
-    excess: float
-    products: float
-    energy_pj: float | None
-    note: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The columns of a table row."""
-        return asdict(self)
-
-
 def study(
     designs: Iterable[Design],
     modes: Iterable[str],
     spec: ModelSpec,
     training: TrainingSpec,
+    store: RowStore,
     progress: Callable[[str, int, float], None] = lambda what, step, loss: None,
 ) -> Iterator[Row]:
     """Rows, as they are known: float32 first, then every design in every mode.
@@ -72,38 +40,51 @@ def study(
         modes: `INFERENCE`, `TRAINING` or both.
         spec: sizes of the model.
         training: of the float32 model and of those trained on a datapath.
+        store: what it has is not computed again; what it has not is kept there at once.
         progress: told design, step and loss of every training step.
 
     Raises:
         ValueError: a design whose tree cannot take its format.
         ToolError: Yosys is missing or fails.
+        SimError: a damaged file in the store.
     """
-    baseline = train(spec, training, after_step=partial(progress, FLOAT32))
-    counter = _ProductCounter()
-    loss = _loss(baseline, counter)
-    products = counter.products / _tokens(spec)
-    yield Row(
-        INFERENCE, FLOAT32, FLOAT32, "", None, loss, _excess(loss, spec), products, None, "no datapath of its own"
-    )
+
+    @cache
+    def baseline() -> LanguageModel:
+        return train(spec, training, after_step=partial(progress, FLOAT32))
+
+    yield store.row(row_key(FLOAT32, None, spec, training), lambda: _reference(baseline()))
     for design in designs:
         for mode in modes:
-            yield _measure(design, mode, baseline, training, progress)
+            key = row_key(mode, design, spec, training)
+            yield store.row(key, partial(_measure, design, mode, spec, baseline, training, progress))
+
+
+def _reference(model: LanguageModel) -> Row:
+    """The model on torch's own products."""
+    counter = _ProductCounter()
+    loss = _loss(model, counter)
+    products = counter.products / _tokens(model.spec)
+    excess = _excess(loss, model.spec)
+    return Row(INFERENCE, FLOAT32, FLOAT32, "", None, loss, excess, products, None, "no datapath of its own")
 
 
 def _measure(
-    design: Design, mode: str, baseline: LanguageModel, training: TrainingSpec,
+    design: Design, mode: str, spec: ModelSpec, baseline: Callable[[], LanguageModel], training: TrainingSpec,
     progress: Callable[[str, int, float], None],
 ) -> Row:  # fmt: skip
-    spec, datapath = baseline.spec, partial(evaluate_gemm, design.reduction_tree)
+    datapath = partial(evaluate_gemm, design.reduction_tree)
     if mode == TRAINING:
-        baseline = train(spec, training, _product(design, datapath), partial(progress, design.words()))
+        model = train(spec, training, _product(design, datapath), partial(progress, design.words()))
+    else:
+        model = baseline()
     meter = Meter(datapath)
-    loss = _loss(baseline, _product(design, meter))
+    loss = _loss(model, _product(design, meter))
     tokens = _tokens(spec)
     if mode == TRAINING:  # one more step, whose products are metered forward and backward
         meter = Meter(datapath)
         text = held_out_text(spec, training.batch)
-        loss_of(baseline, text, _product(design, meter)).backward()
+        loss_of(model, text, _product(design, meter)).backward()
         tokens = training.batch * spec.context
     energy, note = _energy(design, meter)
     per_token = None if energy is None else energy / tokens
