@@ -195,32 +195,51 @@ def draw(tree: ReductionTree, a: ElementFormat, b: ElementFormat) -> str:
     Raises:
         ValueError: the tree cannot hold products of these elements.
     """
-    parts, rows = [], levels(tree, a, b)
-    widest = max(max(level.term_bits, level.kept_bits + level.lost_bits, level.sum_bits) for level in rows)
-    width = max(2 * _LEFT + _BIT * widest + 150, 640)
-    title = f"{tree.name}: {tree.products} products of {a.name} x {b.name}"
-    parts.append(_text(_LEFT, 24, title, size=15))
+    rows = levels(tree, a, b)
+    texts = [_Text(_LEFT, 24, f"{tree.name}: {tree.products} products of {a.name} x {b.name}", size=15)]
+    bars = []
     for index, level in enumerate(rows):
         top = 44 + index * _ROW
         heading = f"{level.joins}, aligned {level.aligned}"
         heading += f", shifted up to {level.shift}" if level.shift else ""
         heading += f", rounded to {level.result}" if level.result else ""
-        parts.append(_text(_LEFT, top + 10, heading))
-        bars = [
+        texts.append(_Text(_LEFT, top + 10, heading))
+        widths = [
             ("term", level.term_bits, 0, f"term {level.term_bits}"),
             ("kept", level.kept_bits, level.lost_bits, f"kept {level.kept_bits}" + _cut_label(level)),
             ("adder", level.sum_bits, 0, f"adder {level.sum_bits}{' and sticky' if level.sticky else ''}"),
         ]
-        for line, (kind, bits, lost, label) in enumerate(bars):
+        for line, (kind, bits, lost, label) in enumerate(widths):
             y = top + 18 + line * (_BAR + 5)
-            parts.append(_bar(_LEFT, y, bits, _COLOURS[kind]))
+            bars.append(_bar(_LEFT, y, bits, _COLOURS[kind]))
             if lost:
-                parts.append(_bar(_LEFT + _BIT * bits, y, lost, _COLOURS["lost"]))
-            parts.append(_text(_LEFT + _BIT * (bits + lost) + 6, y + _BAR - 3, label))
-    height = 60 + len(rows) * _ROW
-    parts.append(_text(_LEFT, height - 12, f"accumulator: {_name(tree.accumulator)}. {tree.source}"))
+                bars.append(_bar(_LEFT + _BIT * bits, y, lost, _COLOURS["lost"]))
+            texts.append(_Text(_LEFT + _BIT * (bits + lost) + 6, y + _BAR - 3, label))
+    height = 78 + len(rows) * _ROW
+    texts.append(_Text(_LEFT, height - 30, f"accumulator: {_name(tree.accumulator)}"))
+    texts.append(_Text(_LEFT, height - 12, tree.source))
+    width = max(640, *(text.right for text in texts)) + _LEFT
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-    return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>", ""])
+    white = '<rect width="100%" height="100%" fill="white"/>'
+    return "\n".join([head, white, *bars, *(text.svg for text in texts), "</svg>", ""])
+
+
+@dataclass(frozen=True)
+class _Text:
+    x: int
+    y: int
+    words: str
+    size: int = 12
+
+    @property
+    def right(self) -> int:
+        """Where it ends at the latest: common sans-serif faces take up to 0.62 of their size a character."""
+        return self.x + round(0.62 * self.size * len(self.words))
+
+    @property
+    def svg(self) -> str:
+        where = f'x="{self.x}" y="{self.y}"'
+        return f'<text {where} font-family="sans-serif" font-size="{self.size}">{escape(self.words)}</text>'
 
 
 def _cut_label(level: Level) -> str:
@@ -229,7 +248,3 @@ def _cut_label(level: Level) -> str:
 
 def _bar(x: int, y: int, bits: int, colour: str) -> str:
     return f'<rect x="{x}" y="{y}" width="{_BIT * bits}" height="{_BAR}" fill="{colour}"/>'
-
-
-def _text(x: int, y: int, text: str, size: int = 12) -> str:
-    return f'<text x="{x}" y="{y}" font-family="sans-serif" font-size="{size}">{escape(text)}</text>'

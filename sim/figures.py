@@ -110,14 +110,14 @@ def trade_off(
     """
     line = go.Scatter(x=[x for x, _ in front], y=[y for _, y in front], mode="lines", name="Pareto front",
                       line={"color": "#98a2b3", "width": 1.4, "dash": "dot"}, hoverinfo="skip")  # fmt: skip
-    figure = go.Figure(line)
+    figure = go.Figure(line if front else None)
     for name, points in groups.items():
         x, y, text = zip(*points, strict=True)
         hover = "%{hovertext}<extra></extra>"
         figure.add_scatter(x=x, y=y, hovertext=text, hovertemplate=hover, mode="markers", name=name,
                            marker={"size": 8, "opacity": 0.75})  # fmt: skip
     figure.update_layout(legend={"orientation": "h", "y": 1.08}, hovermode="closest")
-    figure.update_xaxes(title=x_title, type="log", **_GRID)
+    figure.update_xaxes(title=x_title, type="log", tickformat="~s", nticks=12, **_GRID)
     figure.update_yaxes(title=y_title, **_GRID)
     return _fragment(figure, height=460)
 

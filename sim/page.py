@@ -31,6 +31,7 @@ th:not(:first-child), td:not(:first-child) { padding-left: 14px; }
 th { white-space: nowrap; }
 td:first-child { overflow-wrap: anywhere; min-width: 17ch; }
 summary { cursor: pointer; color: var(--accent); font-size: 13.5px; }
+.unbroken { white-space: nowrap; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.code { font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
           white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -61,6 +62,11 @@ def tiles(entries: Iterable[tuple[str, str]]) -> str:
 
 class Html(str):
     """Text that is already HTML and must not be escaped."""
+
+
+def unbroken(text: str) -> Html:
+    """A name that is not broken over lines."""
+    return Html(f'<span class="unbroken">{html.escape(text)}</span>')
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], code: Sequence[str] = ()) -> str:

@@ -35,7 +35,7 @@ from sim.codesign.store import Row
 from sim.errors import SimError
 from sim.mac_run import mac_vectors
 from sim.output import make_folder
-from sim.page import Html, document, table
+from sim.page import Html, document, table, unbroken
 from sim.rtl_prove import run_proof
 
 MAC_CYCLES = 4096  # of the workload, written and run through the RTL
@@ -207,7 +207,13 @@ def _page(study: Study, row: Row, design: Design, checks: list[Check]) -> str:
     outcomes = [(check.what, Html(f'<span class="{style[check.good]}">{html.escape(check.outcome)}</span>'))
                 for check in checks]  # fmt: skip
     numbers = [
-        (metric.name, row[metric.name], metric.unit, metric.meaning, Html(f'<span class="tag">{metric.origin}</span>'))
+        (
+            unbroken(metric.name),
+            row[metric.name],
+            metric.unit,
+            metric.meaning,
+            Html(f'<span class="tag">{metric.origin}</span>'),
+        )
         for metric in METRICS.values()
         if row[metric.name] is not None
     ]

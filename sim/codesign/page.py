@@ -16,7 +16,7 @@ from sim.codesign.metrics import METRICS, Metric
 from sim.codesign.pareto import comparable, meets, rule
 from sim.codesign.store import Row
 from sim.console import plural
-from sim.page import Html, document, figure_number, table, tiles
+from sim.page import Html, document, figure_number, table, tiles, unbroken
 
 SHOWN = 40  # designs of a table; the Parquet file has all
 HOVERED = ("qsnr_db", "cast_qsnr_db", "bits_per_element", "array_cycles", "nand2", "nand2_cycles", "pj_per_mac")
@@ -44,9 +44,9 @@ def _answer(study: Study) -> str:
     goal, found = study.experiment.goal, study.answer
     if found is None:
         return f'<p><span class="bad">No design</span> meets the goal, {html.escape(rule(goal))}.</p>'
-    names = dict.fromkeys((*goal.objectives, *goal.require, goal.prefer))
-    entries = [(f"{figure_number(found[name])} {METRICS[name].unit}".strip(), METRICS[name].meaning) for name in names
-               if found[name] is not None]  # fmt: skip
+    metrics = [METRICS[wanted] for wanted in dict.fromkeys((*goal.objectives, *goal.require, goal.prefer))]
+    entries = [(f"{figure_number(found[metric.name])} {metric.unit}".strip(), metric.meaning) for metric in metrics
+               if found[metric.name] is not None]  # fmt: skip
     good = sum(meets(row, goal) for row in study.rows)
     return (
         f"<p><b>{html.escape(design_of(found).words())}</b> has {html.escape(rule(goal))}. {good} of "
@@ -68,7 +68,12 @@ def _pareto(study: Study) -> str:
     chart = figures.trade_off(points, line, _titled(across), _titled(up))
     columns = ["point", "design", *map(_titled, map(METRICS.__getitem__, goal.objectives)), "meets the goal"]
     rows = [
-        (row["key"][:8], design_of(row).words(), *(row[name] for name in goal.objectives), _mark(meets(row, goal)))
+        (
+            row["key"][:8],
+            unbroken(design_of(row).words()),
+            *(row[metric] for metric in goal.objectives),
+            _mark(meets(row, goal)),
+        )
         for row in best[:SHOWN]
     ]
     more = f'<p class="soft">{len(best) - SHOWN} more are in designs.parquet.</p>' if len(best) > SHOWN else ""
@@ -98,17 +103,17 @@ def _formats(study: Study) -> str:
     columns = ("format", "bits", "designs", "best QSNR (dB)", "of exact sums (dB)", "meet the goal",
                f"best {goal.prefer} of those", "with")  # fmt: skip
     rows = []
-    for name in dict.fromkeys(row["format"] for row in study.rows):
-        mine = [row for row in study.rows if row["format"] == name and row["status"] == OK]
+    for kind in dict.fromkeys(row["format"] for row in study.rows):
+        mine = [row for row in study.rows if row["format"] == kind and row["status"] == OK]
         if not mine:
             continue
         good = [row for row in mine if meets(row, goal) and row[goal.prefer] is not None]
         sign = -1 if METRICS[goal.prefer].larger_is_better else 1
         best = min(good, key=lambda row: sign * row[goal.prefer], default=None)
         rows.append((
-            name, mine[0]["bits_per_element"], len(mine), round(max(row["qsnr_db"] for row in mine), 2),
+            unbroken(kind), mine[0]["bits_per_element"], len(mine), round(max(row["qsnr_db"] for row in mine), 2),
             round(max(row["cast_qsnr_db"] for row in mine), 2), len(good),
-            best[goal.prefer] if best else "", design_of(best).words() if best else "",
+            best[goal.prefer] if best else "", unbroken(design_of(best).words().split(" ", 1)[1]) if best else "",
         ))  # fmt: skip
     return f"<h2>Format by format</h2>{table(columns, rows)}" if rows else ""
 
@@ -120,10 +125,13 @@ def _winner(study: Study) -> str:
     design = design_of(found)
     element, tree = design.block_format.element, design.reduction_tree
     try:
-        mac_design(design)
+        mac = mac_design(design)
+        command = f"warptree export {html.escape(str(study.path))} {found['key'][:8]}"
         rtl = (
-            "Its RTL is generated from this same tree. Write its Verilog, vectors and check into a folder with "
-            f"<code>warptree export {html.escape(str(study.path))} {found['key'][:8]}</code>."
+            f"Its RTL, a {mac.tree.value} MAC for {', '.join(mac.names)}, is generated from this same tree; the gates "
+            "and the energy above are those of its netlist. Nothing was proven or simulated for this page: "
+            f"<code>{command}</code> writes its Verilog with a testbench and runs the workload's own operands through "
+            "it, <code>--prove</code> proves it equal to the tree for every input."
         )
     except ValueError as error:
         rtl = f"It has no RTL: {html.escape(str(error))}."
@@ -156,7 +164,13 @@ def _failures(study: Study) -> str:
 
 def _provenance(study: Study) -> str:
     rows = [
-        (metric.name, metric.unit, metric.meaning, Html(f'<span class="tag">{metric.origin}</span>'), metric.basis)
+        (
+            unbroken(metric.name),
+            metric.unit,
+            metric.meaning,
+            Html(f'<span class="tag">{metric.origin}</span>'),
+            metric.basis,
+        )
         for metric in METRICS.values()
     ]
     found = [row for row in study.rows if row["operands"]]

@@ -1,5 +1,6 @@
 """`warptree language`: from options to rows, a table, a page."""
 
+import importlib.metadata
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -20,7 +21,7 @@ from sim.language.store import RowStore
 from sim.language.study import INFERENCE, TRAINING, study
 from sim.language.training import TrainingSpec
 from sim.output import make_folder
-from sim.page import document, figure_number, table, tiles
+from sim.page import Html, document, figure_number, table, tiles, unbroken
 
 FORMATS = ("MXINT8", "MXFP8_E4M3", "MXFP6_E2M3", "MXFP4")
 
@@ -89,6 +90,23 @@ def _cells(rows: Iterable[Row]) -> list[list[str | float]]:
     ]  # fmt: skip
 
 
+def _page_cells(rows: Sequence[Row]) -> list[list[str | float]]:
+    return [
+        [mode, unbroken(str(design)), *numbers, row.note or "of its gates"]
+        for (mode, design, *numbers), row in zip(_cells(rows), rows, strict=True)
+    ]
+
+
+_SIMULATED = Html('<span class="tag">simulated</span>')
+_ORIGINS = (
+    ("loss", _SIMULATED, "every product cast and summed bit for bit by the tree's rule; the rest in float32"),
+    ("entropy", Html('<span class="tag">exact</span>'), "of the grammar that the text is drawn from"),
+    ("products", _SIMULATED, "counted as the model runs"),
+    ("energy", _SIMULATED, "toggles of the generated RTL's mapped gates, registers and broadcast wires under a sample "
+     "of the model's operands, no glitches, charged by hw/technology; no memories, control, clock tree or leakage"),
+)  # fmt: skip
+
+
 def write(rows: Sequence[Row], folder: Path) -> Path:
     """Write `language.html`, `.csv` and `.parquet`; returns the page."""
     make_folder(folder)
@@ -101,20 +119,24 @@ def write(rows: Sequence[Row], folder: Path) -> Path:
             points.setdefault(f"{row.format}, {row.mode}", []).append(
                 (row.energy_pj / 1000, row.excess, f"{row.design}<br>{row.mode}<br>loss {row.loss:.4f}")
             )
-    chart = figures.trade_off(points, [], "nJ a token, products only", "nats a token above the text's entropy")
+    chart = "<p>No row has an energy; the table says why.</p>"
+    if points:
+        chart = figures.trade_off(points, [], "nJ a token, products only", "nats a token above the text's entropy")
     figures_of = tiles([
         (f"{rows[0].loss:.4f}", "loss in float32, nats a token"),
         (f"{entropy_per_token():.4f}", "entropy rate of the text, nats a token"),
     ])  # fmt: skip
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("warptree", "torch", "pyosys"))
     body = f"""<header><div class="brand">warptree language model</div>
 <h1>What does a number format cost a language model, and what does it save?</h1>
 <p class="soft">A two-layer transformer on text of known entropy; every matrix product runs through the datapath, bit
 for bit. Energy is simulated: toggles of the datapath's own gates on the model's own operands.</p></header>
 {figures_of}<h2>Loss against energy</h2>{chart}
-<h2>Every row</h2>{table(COLUMNS, _cells(rows))}
+<h2>Every row</h2>{table((*COLUMNS, "energy"), _page_cells(rows))}
 <p class="note">"training" means that all products of training, forward and backward, and of the measurement are the
-datapath's; its energy is that of a training step. Norms, softmax and sums outside products are float32. A design
-without energy has no RTL.</p>"""
+datapath's; its energy is that of a training step. Norms, softmax and sums outside products are float32.</p>
+<h2>Where each number comes from</h2>{table(("number", "origin", "basis"), _ORIGINS)}
+<footer>{versions}. Beside this page: language.parquet and language.csv, a row a line.</footer>"""
     path = folder / "language.html"
     path.write_text(document("language model - warptree", body, get_plotlyjs()), encoding="utf-8")
     return path

@@ -18,7 +18,7 @@ from sim.language.meter import Meter
 from sim.language.model import LanguageModel, ModelSpec, Product, float32_product
 from sim.language.row import Row
 from sim.language.store import RowStore, row_key
-from sim.language.training import TrainingSpec, held_out_text, loss_of, train
+from sim.language.training import TrainingSpec, held_out_text, loss_of, one_thread, train
 
 INFERENCE, TRAINING = "inference", "training"
 FLOAT32 = "float32"
@@ -84,7 +84,8 @@ def _measure(
     if mode == TRAINING:  # one more step, whose products are metered forward and backward
         meter = Meter(datapath)
         text = held_out_text(spec, training.batch)
-        loss_of(model, text, _product(design, meter)).backward()
+        with one_thread():
+            loss_of(model, text, _product(design, meter)).backward()
         tokens = training.batch * spec.context
     energy, note = _energy(design, meter)
     per_token = None if energy is None else energy / tokens
@@ -97,7 +98,7 @@ def _product(design: Design, products: Products) -> Product:
 
 
 def _loss(model: LanguageModel, product: Product) -> float:
-    with torch.no_grad():
+    with torch.no_grad(), one_thread():
         return loss_of(model, held_out_text(model.spec, TEXT), product).item()
 
 

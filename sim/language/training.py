@@ -45,7 +45,7 @@ def train(
         product: makes the products, and their gradients.
         after_step: told the step's number and loss in nats a token.
     """
-    with _one_thread():
+    with one_thread():
         return _train(LanguageModel(spec, training.seed), training, product, after_step)
 
 
@@ -77,7 +77,7 @@ def held_out_text(spec: ModelSpec, count: int) -> torch.Tensor:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Matrices this small are slower on several threads, and sums then depend on how many there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,12 +1,6 @@
 """Pages in a headless Chromium, where there is one: figures are drawn, nothing is fetched, nothing hangs over."""
 
-import json
-import re
-import shutil
-import subprocess
 from dataclasses import replace
-from html import unescape
-from pathlib import Path
 
 import pytest
 
@@ -16,41 +10,11 @@ from sim.figures import stacked_shares
 from sim.page import document, table
 from sim.report import write_report
 from sim.results import LaunchResult, RunResult
+from tests.sim.browser import look_at, needs_chromium
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 LONG = "a_kernel_whose_name_says_everything_that_it_does_" * 4
-# What the page saw, as its title once it has been drawn.
-PROBE = """<script>
-const wrong = [];
-addEventListener("error", event => wrong.push(event.message));
-addEventListener("load", () => setTimeout(() => {
-  const figures = [...document.querySelectorAll(".plotly-graph-div")];
-  document.title = JSON.stringify({
-    wrong,
-    figures: figures.length,
-    drawn: figures.filter(figure => figure.querySelector(".cartesianlayer path, .cartesianlayer text")).length,
-    fetched: performance.getEntriesByType("resource").map(entry => entry.name),
-    overhang: document.documentElement.scrollWidth - innerWidth,
-    plots: figures.map(figure =>
-      figure.querySelector("clipPath.plotclip rect")?.getAttribute("width") / figure.clientWidth),
-  });
-}, 500));
-</script>"""
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH")]
-
-
-def look_at(page: Path, width: int) -> dict:
-    """What a browser window of this width makes of a page."""
-    probed = page.with_name(f"probed-{width}.html")
-    probed.write_text(page.read_text("utf-8").replace("</head>", PROBE + "</head>", 1), "utf-8")
-    fresh = f"--user-data-dir={page.parent / 'profile'}"
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", fresh]
-    command = [CHROMIUM, *options, f"--window-size={width},1200", "--dump-dom", probed.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = re.search(r"<title>(\{.*?\})</title>", done.stdout)
-    assert title, done.stdout[-500:]
-    return json.loads(unescape(title[1]))
+pytestmark = needs_chromium
 
 
 def named(run: RunResult, program: Program, timing: Timing, name: str, count: int) -> RunResult:

@@ -13,12 +13,13 @@ from gpu_model import VirtualGPU
 from hw.gpu_spec import load_gpu
 from sim import cli
 from sim.compare import compare
-from sim.compare_text import terminal_tables
+from sim.compare_text import terminal_tables, write_page
 from sim.errors import SimError
 from sim.output import write_outputs
 from sim.results import LaunchResult, RunResult
 from sim.roofline import roofline
 from sim.run_folder import SUMMARY, read_run
+from tests.sim.browser import CHROMIUM, look_at
 from workloads.matmul import matmul
 
 runner = CliRunner()
@@ -129,3 +130,17 @@ def test_a_matrix_products_operations_and_bytes() -> None:
     assert line.tera_per_second == pytest.approx(line.total / line.cycles * 1.8e9 * 1e-12)
     assert 0 < line.attained < 1
     assert line.bounds["DRAM"] == 4 * size**2 / 416.0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH")
+@pytest.mark.parametrize("width", [1280, 600])
+def test_the_page_in_a_browser(folders: tuple[Path, Path], tmp_path: Path, width: int) -> None:
+    page = write_page(compare(*map(read_run, folders)), tmp_path / "compare.html")
+    seen = look_at(page, width)
+    assert (seen["wrong"], seen["fetched"]) == ([], [])
+    assert seen["drawn"] == seen["figures"] == seen["hovered"] >= 1
+    assert seen["rows"]
+    assert all(seen["rows"])
+    assert seen["overhang"] <= 0
+    assert min(seen["plots"]) > 0.3
