@@ -173,6 +173,7 @@ def reproduce(
 
     if not (name or everything):
         listing(typer.echo)
+        typer.echo("Run some with `warptree reproduce NAME...`, all with --all; --html FILE writes a page.", err=True)
         return
     outcomes = run_entries(NAMES if everything else tuple(name or ()), Console(to_stdout=not json_line))
     if page is not None:

@@ -67,9 +67,12 @@ def reproduce(names: tuple[str, ...], console: Console) -> list[Outcome]:
             raise SimError(f"no published claim named {name!r}; there are {', '.join(NAMES)}")
     outcomes = []
     for name in names:
-        outcome = run_entry(entry(name))
-        tell(outcome, console)
-        outcomes.append(outcome)
+        claim = entry(name)
+        console.line(f"{claim.name}: {claim.claim}")
+        console.line(f"  published in  {claim.source}")
+        console.line(f"  run here      {claim.workload}{'; simulated' if claim.simulated else ''}")
+        outcomes.append(run_entry(claim))
+        tell_figures(outcomes[-1], console)
     for text in LEGEND:
         console.line(text)
     console.line(summary(outcomes))
@@ -94,12 +97,8 @@ def summary(outcomes: list[Outcome]) -> str:
     return f"{sum(check.holds for check in checks)} of {len(checks)} figures hold"
 
 
-def tell(outcome: Outcome, console: Console) -> None:
-    """Print an outcome."""
-    claim = outcome.entry
-    console.line(f"{claim.name}: {claim.claim}")
-    console.line(f"  published in  {claim.source}")
-    console.line(f"  run here      {claim.workload}{'; simulated' if claim.simulated else ''}, {outcome.seconds:.1f} s")
+def tell_figures(outcome: Outcome, console: Console) -> None:
+    """Print the figures of an outcome and how long they took."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("  figure", ratio=5, overflow="fold")
     for title in ("published", "ours"):
@@ -108,12 +107,14 @@ def tell(outcome: Outcome, console: Console) -> None:
     for row in figure_rows(outcome):
         table.add_row("  " + row[0], *row[1:])
     console.show(table)
+    console.line(f"  {outcome.seconds:.1f} s")
     console.line()
 
 
 def figure_rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
     """What, published, ours, verdict of each figure, in words."""
     for check in outcome.checks:
-        published = f"{check.published} {check.unit}".rstrip()
+        is_number = any(character.isdigit() for character in check.published)
+        published = f"{check.published} {check.unit if is_number else ''}".rstrip()
         counted = " (counted)" if check.basis is Basis.COUNTED else ""
         yield check.what, published + counted, f"{check.ours} {check.unit}".rstrip(), check.judged

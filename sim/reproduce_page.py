@@ -6,7 +6,7 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from sim import figures
-from sim.gallery.claim import Verdict
+from sim.gallery.claim import Basis, Verdict
 from sim.page import Html, document, table, tiles
 from sim.reproduce import LEGEND, Outcome, figure_rows, summary
 
@@ -21,10 +21,11 @@ def write_page(outcomes: list[Outcome], path: Path) -> Path:
 
 def _header(outcomes: list[Outcome]) -> str:
     verdicts = [check.judged for outcome in outcomes for check in outcome.checks]
+    by_hand = sum(check.basis is Basis.COUNTED for outcome in outcomes for check in outcome.checks if check.holds)
     failed = sum(verdict.startswith("NOT") for verdict in verdicts)
     counts = [
         (f"{len(outcomes)}", "published claims"),
-        (f"{verdicts.count('exact')}", "figures equal to the digit"),
+        (f"{verdicts.count('exact')}", f"figures equal to the digit, {by_hand} of them counted, not printed"),
         (f"{sum(verdict.startswith('within') for verdict in verdicts)}", "within a stated percentage"),
         (f"{verdicts.count('direction only')}", "go the same way, no more claimed"),
         (f"{failed}", "do not hold"),
@@ -49,12 +50,7 @@ def _section(outcome: Outcome) -> str:
         for name, text in (("Published in", claim.source), ("Run here", claim.workload))
     )
     rows = [
-        (
-            what,
-            published,
-            ours,
-            Html(f'<span class="{"bad" if verdict.startswith("NOT") else "good"}">{verdict}</span>'),
-        )
+        (what, published, ours, Html(f'<span class="{_style(verdict)}">{verdict}</span>'))
         for what, published, ours, verdict in figure_rows(outcome)
     ]
     curves = "".join(

@@ -1,6 +1,6 @@
 """Published claims, each a short file: what was claimed, on what it is run here, and how ours is held against it.
 
-`ENTRIES` lists them; `warptree reproduce NAME` runs one.
+`NAMES` lists them; `warptree reproduce NAME` runs one.
 """
 
 from importlib import import_module

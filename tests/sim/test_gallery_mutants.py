@@ -6,6 +6,7 @@ import pytest
 from hw.gpu_spec import load_gpu
 from mx_formats.transforms.asymmetric import asymmetric_groups
 from mx_formats.transforms.dfloat11 import expand
+from mx_formats.transforms.olive import IDENTIFIER, decode_pairs
 from sim.gallery import deft, dfloat11, gpu_core, hydragen, int_or_float, lean_attention, olive, tree_invariance, xquant
 from sim.gallery.claim import Entry
 from sim.language.training import TrainingSpec
@@ -60,6 +61,11 @@ def test_victims_matter_where_everything_is_large(monkeypatch):
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (64, 64))
     monkeypatch.setattr(olive, "_TENSORS", {"signs": np.where(np.arange(64) % 2, signs, 50 * signs)})
     assert failing(olive.ENTRY)
+
+
+def test_victims_that_are_kept_break_the_rule_of_pairs(monkeypatch):
+    monkeypatch.setattr(olive, "decode_pairs", lambda pairs: decode_pairs(pairs) + (pairs.codes == IDENTIFIER))
+    assert "heavy tails: their neighbours that are not dropped" in failing(olive.ENTRY)
 
 
 def test_fewer_steps_save_more_than_published(monkeypatch):
