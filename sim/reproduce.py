@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from sim.console import Console
-from sim.errors import SimError
+from sim.console import Console, plural
+from sim.errors import SimError, is_user_error
 from sim.gallery import NAMES, entry
 from sim.gallery.claim import Basis, Check, Curve, Entry
 
@@ -29,18 +29,26 @@ class Outcome:
         checks: its figures.
         curves: for the page.
         seconds: it took.
+        stopped: why it ended early, such as a tool that is missing; "" if it did not.
     """
 
     entry: Entry
     checks: tuple[Check, ...]
     curves: tuple[Curve, ...]
     seconds: float
+    stopped: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it ran to its end and every figure holds."""
+        return not self.stopped and all(check.holds for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "name": self.entry.name, "claim": self.entry.claim, "source": self.entry.source,
             "workload": self.entry.workload, "simulated": self.entry.simulated, "seconds": round(self.seconds, 1),
+            "stopped": self.stopped,
             "figures": [
                 {"what": check.what, "published": check.published, "basis": str(check.basis), "ours": check.ours,
                  "unit": check.unit, "verdict": check.judged, "holds": check.holds}
@@ -80,21 +88,30 @@ def reproduce(names: tuple[str, ...], console: Console) -> list[Outcome]:
 
 
 def run_entry(claim: Entry) -> Outcome:
-    """Run one."""
-    started = time.perf_counter()
-    results = list(claim.checks())
+    """Run one; an error that is meant for the user ends it, not the others."""
+    started, stopped = time.perf_counter(), ""
+    results: list[Check | Curve] = []
+    try:
+        results.extend(claim.checks())
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        stopped = str(error)
     return Outcome(
         claim,
         tuple(result for result in results if isinstance(result, Check)),
         tuple(result for result in results if isinstance(result, Curve)),
         time.perf_counter() - started,
+        stopped,
     )
 
 
 def summary(outcomes: list[Outcome]) -> str:
     """How many figures hold, of how many."""
     checks = [check for outcome in outcomes for check in outcome.checks]
-    return f"{sum(check.holds for check in checks)} of {len(checks)} figures hold"
+    early = sum(bool(outcome.stopped) for outcome in outcomes)
+    stopped = f"; {plural(early, 'claim')} ended early" if early else ""
+    return f"{sum(check.holds for check in checks)} of {len(checks)} figures hold{stopped}"
 
 
 def tell_figures(outcome: Outcome, console: Console) -> None:
@@ -107,6 +124,8 @@ def tell_figures(outcome: Outcome, console: Console) -> None:
     for row in figure_rows(outcome):
         table.add_row("  " + row[0], *row[1:])
     console.show(table)
+    if outcome.stopped:
+        console.line(f"  ended early: {outcome.stopped}")
     console.line(f"  {outcome.seconds:.1f} s")
     console.line()
 

@@ -53,13 +53,14 @@ def _section(outcome: Outcome) -> str:
         (what, published, ours, Html(f'<span class="{_style(verdict)}">{verdict}</span>'))
         for what, published, ours, verdict in figure_rows(outcome)
     ]
+    stopped = f'<p class="bad">Ended early: {html.escape(outcome.stopped)}</p>' if outcome.stopped else ""
     curves = "".join(
         f"<h3>{html.escape(curve.title)}</h3>{figures.curves(curve.lines, curve.x, curve.y, curve.log_x)}"
         for curve in outcome.curves
     )
     return (
         f'<h2 id="{claim.name}">{claim.name}{simulated}</h2><p>{html.escape(claim.claim)}</p>{facts}'
-        f"{table(('figure', 'published', 'ours', 'verdict'), rows)}{curves}"
+        f"{table(('figure', 'published', 'ours', 'verdict'), rows)}{stopped}{curves}"
     )
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from rtl.tools import ToolError
 from sim import cli
 from sim.gallery import NAMES, entry
 from sim.gallery.claim import Curve, Verdict, counted, direction, exactly, within
 from sim.reproduce import run_entry
 
-SLOW = set(NAMES) - {"dfloat11", "gpu-core"}
+SLOW = set(NAMES) - {"dfloat11", "gpu-core", "int-or-float", "npu-utilisation", "olive"}
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ SLOW = set(NAMES) - {"dfloat11", "gpu-core"}
 def test_published_figures_hold(name: str) -> None:
     outcome = run_entry(entry(name))
     assert outcome.checks
+    assert not outcome.stopped
     assert [check for check in outcome.checks if not check.holds] == []
 
 
@@ -78,6 +80,32 @@ def test_what_a_stranger_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert "how it grows" in text
     assert '"dash":"dash"' in text  # the published line
     assert 'src="http' not in text
+
+
+def test_a_missing_tool_ends_its_claim_and_not_the_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def checks(wanting: bool):
+        yield exactly("first", 1, 1)
+        if wanting:
+            raise ToolError("synthesis needs tools that are missing: yosys")
+        yield exactly("second", 2, 2)
+
+    monkeypatch.setattr(
+        "sim.reproduce.entry", lambda name: replace(entry(name), checks=lambda: checks(name == "dfloat11"))
+    )
+    page = tmp_path / "claims.html"
+    done = CliRunner().invoke(cli.app, ["reproduce", "dfloat11", "gpu-core", "--html", str(page), "--json"])
+    assert done.exit_code == 1
+    assert [told["stopped"] for told in json.loads(done.stdout)] == [
+        "synthesis needs tools that are missing: yosys", ""
+    ]  # fmt: skip
+    assert "ended early: synthesis needs tools that are missing: yosys" in done.stderr
+    assert "3 of 3 figures hold; 1 claim ended early" in done.stderr
+    assert "Ended early: synthesis needs tools" in page.read_text()
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_entry(replace(entry("gpu-core"), checks=lambda: iter([1 // 0])))
 
 
 @pytest.mark.parametrize("name", NAMES)

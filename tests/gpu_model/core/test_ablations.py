@@ -8,32 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-import triton
-import triton.language as tl
 
 from gpu_model.execute import Machine, execute_traced
 from gpu_model.timing import time_launch
 from hw.gpu_spec import load_gpu
 from sim.benches.launches import catch, half
 from workloads.matmul import matmul
+from workloads.matmul_float32 import matmul_float32
 from workloads.softmax import softmax
 
 FEW = {"sm_count": 8}
 SCOREBOARD = {"core.dependence.mechanism": "scoreboard"}
-
-
-@triton.jit
-def sgemm(a, b, c, n, SIZE: tl.constexpr, DEPTH: tl.constexpr):
-    """c = a b in single precision, every product an FFMA."""
-    row = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
-    column = tl.program_id(1) * SIZE + tl.arange(0, SIZE)
-    depth = tl.arange(0, DEPTH)
-    total = tl.zeros((SIZE, SIZE), tl.float32)
-    for start in range(0, n, DEPTH):
-        left = tl.load(a + row[:, None] * n + start + depth[None, :])
-        right = tl.load(b + (start + depth)[:, None] * n + column[None, :])
-        total = tl.dot(left, right, total, input_precision="ieee")
-    tl.store(c + row[:, None] * n + column[None, :], total)
 
 
 def _softmax() -> None:
@@ -45,8 +30,7 @@ def _matmul() -> None:
 
 
 def _sgemm() -> None:
-    a, b, c = (torch.ones((256, 256)) for _ in range(3))
-    sgemm[(4, 4)](a, b, c, 256, SIZE=64, DEPTH=32, num_warps=4)
+    matmul_float32(torch.ones((256, 256)), torch.ones((256, 256)))
 
 
 @pytest.fixture(scope="module")
