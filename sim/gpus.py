@@ -5,7 +5,7 @@ from typing import Any
 
 from hw.dependence_area import dependence_areas
 from hw.gpu_settings import flatten, parse_settings, setting_text
-from hw.gpu_spec import gpu_names, load_gpu
+from hw.gpu_spec import GPU_DIRECTORY, gpu_names, load_gpu
 from sim.errors import SimError
 
 
@@ -28,6 +28,9 @@ def describe(name: str | None, settings: Sequence[str]) -> Iterator[str]:
     for field, value in flatten(gpu.model_dump()):
         changed = f"  (was {own[field]})" if own[field] != value else ""
         yield f"{setting_text(field, value)}{changed}"
+    if name in gpu_names():
+        yield ""
+        yield f"Where each value is from: {GPU_DIRECTORY / f'{name}.toml'}"
     yield ""
     yield "Storage to know which registers are ready, of one SM (Huerta et al., MICRO 2025)"
     for area in dependence_areas(gpu):

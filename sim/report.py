@@ -52,7 +52,7 @@ def _header(run: RunResult) -> str:
     entries = [
         (figure_number(run.cycles), "simulated cycles"),
         (f"{_microseconds(run):.4g} µs", f"at {figure_number(run.gpu.core_clock_mhz)} MHz"),
-        (f"{run.ipc:.2f}", "warp-instructions a cycle of a busy SM"),
+        (f"{run.ipc:.2f}", "instructions a busy SM-cycle"),
         *((f"{number.value:.3g} {number.unit}".strip(), number.name) for number in run.numbers),
         *((f"{accuracy.qsnr_db:.1f} dB", f"QSNR of dots in {accuracy.format}") for accuracy in run.accuracy),
     ]
@@ -93,15 +93,15 @@ def _name(index: int, launch: LaunchResult) -> str:
 
 
 def _launches(run: RunResult) -> str:
-    columns = ("launch", "compiled for", "grid", "threads", "cycles", "time (µs)", "warp-instr", "IPC", "warps/SM",
-               "warps limited by")  # fmt: skip
+    columns = ("launch", "grid", "threads", "cycles", "time (µs)", "warp-instr", "IPC", "warps/SM",
+               "limited by", "compiled for")  # fmt: skip
     rows = []
     for index, launch in longest(run.launches):
         timing = launch.timing
         rows.append((
-            _name(index, launch), launch.configuration, "\u00a0x\u00a0".join(map(str, timing.grid)),
+            _name(index, launch), "\u00a0x\u00a0".join(map(str, timing.grid)),
             launch.block_threads, timing.cycles, timing.microseconds, timing.warp_instructions, round(timing.ipc, 2),
-            timing.occupancy.warps, timing.occupancy.limited_by,
+            timing.occupancy.warps, timing.occupancy.limited_by, launch.configuration,
         ))  # fmt: skip
     more = len(run.launches) - len(rows)
     note = f'<p class="soft">{more} shorter launches are in launches.parquet.</p>' if more else ""
@@ -109,7 +109,7 @@ def _launches(run: RunResult) -> str:
         if launch.timing.sampling is not None:
             note += f'<p class="soft">Launch {index}: {launch.timing.sampling}.</p>'
     if not any(launch.compiled_for for launch in run.launches):
-        columns, rows = columns[:1] + columns[2:], [row[:1] + row[2:] for row in rows]
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return f"<h2>What it cost</h2>{table(columns, rows)}{note}"
 
 

@@ -102,6 +102,8 @@ def test_gpus_prints_a_gpus_fields_as_set_takes_them() -> None:
     lines = result.stdout.splitlines()
     assert "core.rf.read_ports=2  (was 1)" in lines
     assert "core.dependence.mechanism=control_bits" in lines
+    source = next(line for line in lines if line.startswith("Where each value is from: ")).partition(": ")[2]
+    assert 'name = "rtx_a6000"' in Path(source).read_text()
     assert "  control bits                 1,968 bit   0.09 % of the register file" in lines
     read = json.loads(runner.invoke(cli.app, ["gpus", "rtx_a6000", "--json"]).stdout)
     assert read["gpu"]["core"]["rf"]["read_ports"] == 1
