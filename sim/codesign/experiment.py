@@ -147,12 +147,12 @@ class Space(_Part):
     @field_validator("mantissa_bits")
     @classmethod
     def _legal_bits(cls, bits: Span | tuple[int, ...]) -> Span | tuple[int, ...]:
-        values = bits.values() if isinstance(bits, Span) else bits
-        if not values:
-            raise ValueError(f"{bits} is empty, last must not be below first")
-        for value in values:
+        # A span is judged by its ends: as long as a user can write it, it may be too long to list.
+        for value in (bits.first, bits.last) if isinstance(bits, Span) else bits:
             if not 10 <= value <= 23:
                 raise ValueError(f"got {value}, legal 10..23")
+        if isinstance(bits, Span) and bits.last < bits.first:
+            raise ValueError(f"{bits} is empty, last must not be below first")
         return bits
 
     @field_validator("array")
@@ -199,7 +199,14 @@ class Search(_Part):
     method: Literal["grid", "random", "nsga2", "tpe"] = "grid"
     trials: Annotated[int, Field(ge=1)] = 100
     batch: Annotated[int, Field(ge=1)] = 16
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+
+    @field_validator("batch")
+    @classmethod
+    def _a_population(cls, batch: int, info: ValidationInfo) -> int:
+        if info.data.get("method") == "nsga2" and batch < 2:
+            raise ValueError(f'got {batch}, legal 2 or more with method "nsga2", whose population it is')
+        return batch
 
 
 class Goal(_Part):
@@ -212,7 +219,7 @@ class Goal(_Part):
     """
 
     objectives: Annotated[tuple[str, ...], Field(min_length=1)] = ("qsnr_db", "nand2_cycles")
-    require: dict[str, float] = {}
+    require: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
     prefer: str = "nand2_cycles"
 
     @field_validator("objectives", "require", "prefer")
@@ -287,7 +294,7 @@ def _told(mistake: dict[str, Any]) -> str:
     place, value = mistake["loc"], mistake["input"]
     # The alternatives of a union are no part of the file.
     place = tuple(step for step in place if not (isinstance(step, str) and ("[" in step or step == "Span")))
-    where = ".".join(str(step) for step in place) or "the file"
+    where = ".".join(_shown(step) for step in place) or "the file"
     if mistake["type"] == "extra_forbidden":
         legal = _fields(place[:-1])
         near = difflib.get_close_matches(str(place[-1]), legal, 1, 0.5)
@@ -298,6 +305,11 @@ def _told(mistake: dict[str, Any]) -> str:
         return f"{where}: {mistake['ctx']['error']}"
     text = mistake["msg"]
     return f"{where}: got {value!r}, {text[0].lower()}{text[1:]}"
+
+
+def _shown(step: str | int) -> str:
+    """A field's name; one that could not be seen, or would break the line, in quotes."""
+    return str(step) if str(step).isprintable() and str(step).strip() else repr(step)
 
 
 def _fields(place: tuple[Any, ...]) -> list[str]:

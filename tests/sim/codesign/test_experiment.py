@@ -72,6 +72,11 @@ def test_every_mistake_is_told_with_field_value_and_remedy(tmp_path: Path) -> No
         ('array = ["4x8"]', 'technology = ["3nm"]', "design.technology: no technology '3nm'; there are 12nm, 16nm"),
         ('array = ["4x8"]', 'tree = "hybrd"', "design.tree: got 'hybrd', legal: hybrid, "),
         ("[workload]", '[goal]\nrequire = { qsnr = 3 }\n[workload]', "goal.require: got 'qsnr'"),
+        ("[workload]", '[goal]\nrequire = { qsnr_db = nan }\n[workload]', "goal.require.qsnr_db: got nan"),
+        ("[workload]", '[search]\nmethod = "nsga2"\nbatch = 1\n[workload]', "search.batch: got 1, legal 2 or more"),
+        ("[workload]", "[search]\nseed = 4294967296\n[workload]", "search.seed: got 4294967296, input should be less"),
+        ("last = 20", "last = 9000000000000000000", "design.mantissa_bits: got 9000000000000000000, legal 10..23"),
+        ("[workload]", '[workload]\n"a\\nb" = 1', "workload.'a\\nb': no such field"),
     ],
 )  # fmt: skip
 def test_one_mistake(tmp_path: Path, old: str, new: str, message: str) -> None:
