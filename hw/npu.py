@@ -14,8 +14,9 @@ How a product is done
     One operand stays while the panels of the other pass; which, and how large the panels, is what takes fewest cycles.
     Where not even two panels of one tile fit, a step is a part of a tile along k.
 
-Assumed, since no source says: operands, outputs and DMA lie in different banks, so that they never meet in one;
-`start_cycles`; main memory keeps up with the DMA.
+Our RTL (`rtl.npu`) takes the same cycles where operands, outputs and DMA lie in different banks and panels fill whole
+lines of the DMA; `hw.npu_step` counts any other layout, conflicts included. Assumed, since no source says: main memory
+keeps up with the DMA, and the control core writes a step's registers while the one before runs.
 """
 
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ class NpuSpec:
         output_bits: of an output element, after requantisation.
         scratchpad_bytes: of all banks.
         dma_bytes: moved between main memory and scratchpad a cycle.
-        start_cycles: from a step's start until the streamers bring its first operands; assumed.
+        start_cycles: of a step beside the engine's: its START, two until the first operands are there, one to write
+            the last outputs.
         clock_hz: of everything.
     """
 
@@ -48,7 +50,7 @@ class NpuSpec:
     output_bits: int = 8
     scratchpad_bytes: int = 128 * 1024
     dma_bytes: int = 64
-    start_cycles: int = 6
+    start_cycles: int = 4
     clock_hz: float = 500e6
 
     def __post_init__(self) -> None:
@@ -64,6 +66,11 @@ class NpuSpec:
     def bytes_of(self, elements: ArrayLike, bits: int) -> np.ndarray:
         """Elements with their share of scales."""
         return np.asarray(elements) * (bits / 8 + 1 / BLOCK**2)
+
+    def lines_of(self, elements: ArrayLike, bits: int) -> np.ndarray:
+        """Cycles of the DMA for them: codes and scales lie apart, each in whole lines."""
+        elements = np.asarray(elements)
+        return np.ceil(elements * bits / 8 / self.dma_bytes) + np.ceil(elements / BLOCK**2 / self.dma_bytes)
 
 
 @dataclass(frozen=True)
@@ -180,27 +187,31 @@ def _panels(npu: NpuSpec, work: Product, left: int, right: int, left_stays: bool
         right > 1 and len(columns) == 1 and work.n <= right // 2 * array.columns
     ):
         return None
-    left_bytes = npu.bytes_of(np.minimum(rows * depth, _window_elements(work, rows)), bits)
-    right_bytes = npu.bytes_of(columns * depth, bits)
-    outputs = npu.bytes_of(np.multiply.outer(rows, columns), npu.output_bits)
-    held = sum(side.max() * min(2, len(side)) for side in (left_bytes, right_bytes)) + 2 * outputs.max()
-    if held > npu.scratchpad_bytes:
+    left_elements = np.minimum(rows * depth, _window_elements(work, rows))
+    right_elements, outputs = columns * depth, np.multiply.outer(rows, columns)
+    held = sum(npu.bytes_of(side.max() * min(2, len(side)), bits) for side in (left_elements, right_elements))
+    if held + 2 * npu.bytes_of(outputs.max(), npu.output_bits) > npu.scratchpad_bytes:
         return None
     tiles = np.multiply.outer(-(-rows // array.rows), -(-columns // array.columns))
     steps = depth // array.mac.lanes
     busy = engine_cycles(tiles, steps)
-    brought = np.zeros(busy.shape)
-    if left_stays:
-        brought[:, 0] += left_bytes
-        brought += right_bytes if len(columns) > 1 else 0
-        brought[0, 0] += 0 if len(columns) > 1 else right_bytes[0]
-    else:
-        busy, outputs, brought = busy.T, outputs.T, brought.T
-        brought[:, 0] += right_bytes
-        brought += left_bytes if len(rows) > 1 else 0
-        brought[0, 0] += 0 if len(rows) > 1 else left_bytes[0]
-    cycles, moved = _overlapped(npu, busy.ravel(), brought.ravel(), outputs.ravel())
-    return cycles, int(tiles.sum()) * steps, moved, (int(rows.max()), int(columns.max()))
+
+    def brought(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Before each step: of the operand that stays once, of the other each time, but once if it is all there."""
+        stays, passes = (left, right) if left_stays else (right, left)
+        found = np.zeros((len(stays), len(passes)))
+        found[:, 0] += stays
+        found += passes if len(passes) > 1 else 0
+        found[0, 0] += 0 if len(passes) > 1 else passes[0]
+        return found.ravel()
+
+    loads = brought(npu.lines_of(left_elements, bits), npu.lines_of(right_elements, bits))
+    moved = brought(npu.bytes_of(left_elements, bits), npu.bytes_of(right_elements, bits)).sum()
+    moved += npu.bytes_of(outputs.sum(), npu.output_bits)
+    if not left_stays:
+        busy, outputs = busy.T, outputs.T
+    cycles = _overlapped(npu, busy.ravel(), loads, npu.lines_of(outputs.ravel(), npu.output_bits))
+    return cycles, int(tiles.sum()) * steps, int(np.ceil(moved)), (int(rows.max()), int(columns.max()))
 
 
 def _parts_of_a_tile(npu: NpuSpec, work: Product) -> _Plan | None:
@@ -208,8 +219,9 @@ def _parts_of_a_tile(npu: NpuSpec, work: Product) -> _Plan | None:
     array, bits = npu.array, npu.array.mac.element.bits
     depth = -(-work.k // BLOCK) * BLOCK
     side = array.rows + array.columns
-    output = npu.bytes_of(array.rows * array.columns, npu.output_bits)
-    room = float((npu.scratchpad_bytes - 2 * output) / 2 / npu.bytes_of(side, bits))
+    outputs = array.rows * array.columns
+    output_bytes = npu.bytes_of(outputs, npu.output_bits)
+    room = float((npu.scratchpad_bytes - 2 * output_bytes) / 2 / npu.bytes_of(side, bits))
     if room < BLOCK:
         return None
     fewest = -(-depth // (int(room) // BLOCK * BLOCK))
@@ -218,18 +230,17 @@ def _parts_of_a_tile(npu: NpuSpec, work: Product) -> _Plan | None:
     ends = np.r_[np.zeros(len(parts) - 1, np.int64), 1]
     steps = parts // array.mac.lanes
     busy = np.tile(np.where(ends, engine_cycles(1, steps), steps), tiles)
-    brought, outputs = np.tile(npu.bytes_of(side * parts, bits), tiles), np.tile(output * ends, tiles)
-    cycles, moved = _overlapped(npu, busy, brought, outputs)
+    loads = np.tile(npu.lines_of(array.rows * parts, bits) + npu.lines_of(array.columns * parts, bits), tiles)
+    stores = np.tile(npu.lines_of(outputs, npu.output_bits) * ends, tiles)
+    cycles = _overlapped(npu, busy, loads, stores)
+    moved = int(np.ceil(tiles * (npu.bytes_of(side * depth, bits) + output_bytes)))
     return cycles, tiles * int(steps.sum()), moved, (array.rows, array.columns)
 
 
-def _overlapped(npu: NpuSpec, busy: np.ndarray, brought: np.ndarray, outputs: np.ndarray) -> tuple[int, int]:
-    """Cycles and bytes moved of steps one after the other, loads a step ahead and stores a step behind."""
-    ahead, behind = np.r_[brought[1:], 0], np.r_[0, outputs[:-1]]
-    dma = np.ceil((ahead + behind) / npu.dma_bytes)
-    cycles = np.maximum(busy + npu.start_cycles, dma).sum()
-    ends = np.ceil(brought[0] / npu.dma_bytes) + np.ceil(outputs[-1] / npu.dma_bytes)
-    return int(cycles + ends), int(np.ceil(brought.sum() + outputs.sum()))
+def _overlapped(npu: NpuSpec, busy: np.ndarray, loads: np.ndarray, stores: np.ndarray) -> int:
+    """Cycles of steps one after the other, the lines of loads a step ahead and those of stores a step behind."""
+    dma = np.r_[loads[1:], 0] + np.r_[0, stores[:-1]]
+    return int(np.maximum(busy + npu.start_cycles, dma).sum() + loads[0] + stores[-1])
 
 
 def _split(size: int, panel: int) -> np.ndarray:

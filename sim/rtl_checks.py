@@ -10,6 +10,7 @@ from amaranth.lib.wiring import Component
 
 from hw.technology import load_technology, technology_names
 from rtl import emit, liberty, tools
+from rtl.area_cache import cached_area
 from rtl.array import ArrayDesign, MacArray
 from rtl.cosim import MacVectors, run_cocotb
 from rtl.engine import EngineDesign, TileEngine
@@ -18,6 +19,7 @@ from rtl.mac import Mac, MacDesign, PipelinedMac, Tree
 from rtl.mac import pipeline as pipeline_of
 from rtl.mac.pipeline import check_tree
 from rtl.npu import Npu, NpuDesign
+from rtl.npu.parts import parts
 from rtl.requantise import Requantise
 from rtl.stimulus import Cycles
 from rtl.synthesis import area, area_of_blocks, liberty_area, longest_path
@@ -174,6 +176,20 @@ def synth(design: MacDesign, blocks: bool, libraries: Sequence[Path], say: Say, 
         say("blocks, hierarchy kept, what lies inside included:")
         for path, size in sorted(area_of_blocks(made, "mac").items(), key=lambda item: -item[1].nand2):
             say(f"  {path:<60} {size.nand2:>8,.0f} {size.flip_flops:>8}")
+
+
+def synth_npu(design: MacDesign, say: Say) -> None:
+    """Say the area of the MACs and of everything around them, banks apart, in NAND2 equivalents."""
+    npu = NpuDesign(EngineDesign(ArrayDesign(design)))
+    known = {"MAC": (npu.engine.array.rows * npu.engine.array.columns, lambda: Mac(design))} | parts(npu)
+    say("synth -flatten, abc -g cmos; transistors / 4    how many      NAND2 each   in all   flip-flops each")
+    total = 0.0
+    for name, (count, make) in known.items():
+        found = cached_area(make(), "mac" if name == "MAC" else "part")
+        total += count * found.nand2
+        say(f"{name:<48}{count:>8}{found.nand2:>16,.0f}{count * found.nand2:>9,.0f}{found.flip_flops:>18,}")
+    pad = npu.scratchpad
+    say(f"{total:,.0f} NAND2 in all, and {pad.banks} banks of {pad.bytes // pad.banks:,} bytes")
 
 
 def _say_um2(made: Mac | PipelinedMac, nand2: float, libraries: Sequence[Path], say: Say) -> None:

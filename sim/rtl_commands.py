@@ -113,9 +113,10 @@ def synth(
     four_bit: FourBitOption = 8,
     pipeline: PipelineOption = 0,
     tree: TreeOption = "hybrid",
+    part: Annotated[str, typer.Option(help="mac, or npu: of MACs, requantiser, streamers and crossbar each.")] = "mac",
     issue_stage: IssueStageOption = None,
 ) -> None:
-    """Area of the MAC in NAND2 equivalents, beside the published ones."""
+    """Area of the MAC in NAND2 equivalents, beside the published ones, or of what is around it."""
     from rtl import tools
 
     tools.require("synthesis")
@@ -126,6 +127,12 @@ def synth(
         return synth_issue_stage(issue_stage, typer.echo)
     from sim import rtl_checks
 
+    if part not in ("mac", "npu"):
+        raise SimError(f"--part: got {part!r}, legal mac, npu")
+    if part == "npu":
+        if blocks or liberty or pipeline:
+            raise SimError("--blocks, --liberty and --pipeline are the MAC's; leave them or --part npu out")
+        return rtl_checks.synth_npu(_design(mantissa_bits, four_bit, tree), typer.echo)
     return rtl_checks.synth(_design(mantissa_bits, four_bit, tree), blocks, liberty or (), typer.echo, pipeline)
 
 

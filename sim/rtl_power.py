@@ -9,12 +9,15 @@ from hw.technology import Technology
 from mx_formats.block import BlockFormat
 from mx_formats.quantize import Quantized, quantize
 from mx_formats.scale import E8M0
+from rtl.array import ArrayDesign
+from rtl.engine import EngineDesign
 from rtl.liberty_cells import CellLibrary, technology_of
 from rtl.mac import MacDesign
+from rtl.npu import NpuDesign
 from rtl.power.activity import SIDE, activity
 from rtl.power.array import ArrayEnergy, array_energy, full_array
 from rtl.power.cells import SLOW_PS, cell_energy, map_to_cells
-from rtl.power.system import SystemEnergy, system_energy
+from rtl.power.system import SystemEnergy, gates, system_energy
 from sim.console import Console
 from sim.dots import BLOCK, Dots
 from sim.errors import SimError
@@ -118,10 +121,11 @@ def report_system(
     say("fJ per operation       array  scratchpad  streams  requant.   total   GOPS     mW   GOPS/W  published   "
         "INT8 / this  published")  # fmt: skip
     found: dict[str, SystemEnergy] = {}
+    around = gates(NpuDesign(EngineDesign(ArrayDesign(design))))
     for name in ("INT8", *(name for name in names if name != "INT8")):
         a, b = cast(design, name, operands)
         counted = activity(design, [(a, b)])
-        one = found[name] = system_energy(counted, a.format, technology, products)
+        one = found[name] = system_energy(counted, a.format, technology, products, around)
         gops = 2 * SIDE * SIDE * counted.lanes * MEGAHERTZ / 1000
         low, high = PUBLISHED_GOPS_PER_WATT[name]
         ratio, (least, most) = found["INT8"].total / one.total, PUBLISHED[name]

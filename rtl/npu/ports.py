@@ -68,3 +68,21 @@ class LinePort(Signature):
             "data": Out(line),
             "read_data": In(line),
         })  # fmt: skip
+
+
+class BankPort(Signature):
+    """One bank's.
+
+    Members, as the crossbar sees them:
+        address, data, write, read: a row; bytes to write, one bit each; whether to read. Never both in a cycle.
+        read_data: the word, from the cycle after it was read until the next read.
+    """
+
+    def __init__(self, spec: ScratchpadSpec):
+        super().__init__({
+            "address": Out((spec.depth - 1).bit_length()),
+            "data": Out(spec.word_bits),
+            "write": Out(spec.word_bits // BYTE),
+            "read": Out(1),
+            "read_data": In(spec.word_bits),
+        })  # fmt: skip

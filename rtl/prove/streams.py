@@ -258,6 +258,9 @@ def _scratchpad(step: Transition) -> Claims:
                 ready, after(f"{who}__data") == _word(now, now(f"{who}__address"))
             )
         before.append(who)
+    for bank in range(SPEC.banks):
+        port = f"crossbar.bank__{bank}__"
+        claims[f"bank {bank} is read or written, not both"] = z3.Or(now(f"{port}read") == 0, now(f"{port}write") == 0)
     line = now("dma__address")
     words = [_word(now, z3.Concat(line, z3.BitVecVal(place, 1))) for place in (1, 0)]
     reading = z3.And(on(now("dma__valid")), now("dma__write") == 0)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hw.npu import engine_cycles
+from hw.mac import MacSpec
+from hw.mac_array import ArraySpec
+from hw.npu import NpuSpec, Product, ProductRun, engine_cycles, run
 from hw.npu_step import Step
 from hw.scratchpad import Loops, ScratchpadSpec
 from mx_formats import E8M0, OCP_FORMATS, quantize
@@ -107,6 +109,37 @@ def test_conflicts_cost_what_the_model_counts() -> None:
     assert all(count > free for count in busy[0])
     assert busy[1][0] >= serialised
     assert sum(busy[3]) > sum(busy[0])
+
+
+WHOLE = NpuDesign()
+# As `APART`; scales of outputs lie with B, of which nothing is read any more when a step's only tile is written.
+WHOLE_APART = regions((0, 256, 1, 257, 3, 261), (2, 258, 67, 262), 4)
+
+
+def product(element: str, m: int, n: int, k: int) -> tuple[ProductRun, Work]:
+    """A product of 8 x 8 squares: what `hw.npu` says, and the steps it means."""
+    spec = NpuSpec(ArraySpec(MacSpec(ELEMENTS[element])), output_bits=ELEMENTS[element].bits)
+    told = run(spec, Product(element, m, n, k))
+    assert told.panels[0] == m
+    a, b = operand(element, m, k, 0, 8, 8), operand(element, n, k, 1, 8, 8)
+    jobs = product_jobs(WHOLE, a, b, element, told.panels[1], WHOLE_APART, shared=True)
+    return told, (jobs, expected_words(WHOLE, a, b, element, told.panels[1]))
+
+
+def test_whole_products_take_the_cycles_of_the_npu_s_model() -> None:
+    """From the first load to the last store, double buffered; the cycle-by-cycle count is the model's sum."""
+    for element, n in (("INT8", 32), ("E4M3", 64), ("E2M1", 64)):
+        told, (jobs, _) = product(element, 8, n, 512)
+        assert len(jobs) > 2
+        assert expected_cycles(WHOLE, jobs)[0] == told.cycles
+
+
+@pytest.mark.slow
+def test_the_whole_npu_multiplies_in_the_cycles_of_its_model() -> None:
+    """8 x 8 MACs and 128 KiB in 32 banks: outputs bit for bit, cycles those of `hw.npu`."""
+    made = [product(element, 8, n, 512) for element, n in (("INT8", 32), ("E4M3", 64), ("E2M1", 64))]
+    check(WHOLE, [steps for _, steps in made])
+    assert [expected_cycles(WHOLE, jobs)[0] for _, (jobs, _) in made] == [told.cycles for told, _ in made]
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,18 @@ def test_synth_prints_the_published_beside_ours() -> None:
     assert int(ours.split()[-2].replace(",", "")) <= 8000
 
 
+def test_synth_prints_the_parts_of_the_npu() -> None:
+    result = runner.invoke(cli.app, ["rtl", "synth", "--part", "npu"])
+    assert result.exit_code == 0, result.output
+    rows = {line[:48].strip(): line[48:].split() for line in result.output.splitlines()[1:-1]}
+    assert {"MAC", "requantiser, element", "reader of codes", "writer", "bank arbiter"} < set(rows)
+    in_all = sum(int(count) * int(each.replace(",", "")) for count, each, *_ in rows.values())
+    total = int(result.output.splitlines()[-1].split()[0].replace(",", ""))
+    assert abs(total - in_all) <= sum(int(count) for count, *_ in rows.values())  # each is rounded
+    assert result.output.endswith("and 32 banks of 4,096 bytes\n")
+    assert runner.invoke(cli.app, ["rtl", "synth", "--part", "npu", "--blocks"]).exit_code == cli.USER_ERROR
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
