@@ -2,20 +2,15 @@
 
 import pytest
 
-from hw.scratchpad import ScratchpadSpec
 from hw.technology import load_technology
 from mx_formats.block import MXFP4, MXFP8_E4M3
-from mx_formats.element import E2M1, INT8
 from rtl import tools
-from rtl.array import ArrayDesign
-from rtl.engine import EngineDesign
-from rtl.mac import MacDesign
+from rtl.area_cache import cached_area
 from rtl.npu import NpuDesign
 from rtl.npu.parts import parts
 from rtl.power.activity import Activity
 from rtl.power.array import cycle_energy, full_array
 from rtl.power.system import Gates, gates, system_energy
-from rtl.synthesis import area
 
 NODE = load_technology("22nm")
 # Of FP8: 4 products a cycle; 40 bits of a row's registers are clocked, and 12 and 8 change.
@@ -28,7 +23,7 @@ def test_every_part_is_what_its_own_counts_say() -> None:
     found = system_energy(FOUND, MXFP8_E4M3, NODE, 128, AROUND)
     cycle = cycle_energy(FOUND, NODE)
     operations = 2 * 64 * 4
-    assert found.array == full_array(parts, FOUND).total
+    assert found.array == full_array(cycle, FOUND).total
     # 16 rows and columns read 4 elements of 8.25 bits each; 64 * 4 / 128 outputs are written.
     bit = 0.5 * NODE.sram_bit_ff * NODE.voltage_v**2
     assert found.scratchpad * operations == pytest.approx((16 * 4 * 8.25 + 2 * 8.25) * bit)
@@ -61,9 +56,9 @@ def test_an_output_needs_a_product() -> None:
 
 @pytest.mark.skipif(bool(tools.missing("synthesis")), reason="mapping needs pyosys")
 def test_gates_are_those_of_the_rtl() -> None:
-    """A design of its own, small enough to map here: each figure is the sum of its parts' areas."""
-    design = NpuDesign(EngineDesign(ArrayDesign(MacDesign(elements=(INT8, E2M1)), 8, 8)), ScratchpadSpec(8, 16, 64, 8))
-    areas = {name: area(make(), "part").nand2 for name, (_, make) in parts(design).items()}
+    """Each figure is the sum of its parts' areas."""
+    design = NpuDesign()
+    areas = {name: cached_area(make(), "part").nand2 for name, (_, make) in parts(design).items()}
     found = gates(design)
     assert found.output == areas["requantiser, element"] + areas["requantiser, scale"] / 64
     assert found.word == areas["bank arbiter"] + areas["way back"] + areas["reader of codes"] / 4
