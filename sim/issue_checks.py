@@ -17,10 +17,11 @@ from rtl.issue_stage import IssueDesign
 from rtl.issue_stage.design import UNLIMITED_READERS
 from sim.console import plural
 from sim.errors import SimError
-from sim.issue_stage import compare
+from sim.issue_stage import compare, compare_in_cocotb, slots_for
 from sim.script import run_script
 
 Say = Callable[[str], None]
+COCOTB_CYCLES = 1500
 KERNELS = ("softmax", "layer_norm", "matmul", "flash_attention")
 
 
@@ -59,7 +60,7 @@ def compare_kernels(gpu: str, say: Say, settings: Sequence[str] = ()) -> bool:
         design = IssueDesign.from_spec(spec)
     except ValueError as error:
         raise SimError(str(error)) from None
-    total = 0
+    total, last = 0, None
     for name in KERNELS:
         for kernel, stream in kernel_streams(name, spec):
             started = time.perf_counter()
@@ -70,7 +71,7 @@ def compare_kernels(gpu: str, say: Say, settings: Sequence[str] = ()) -> bool:
             if compared.divergence is not None:
                 say(f"FAILED  {kernel}: {compared.divergence}")
                 return False
-            total += compared.instructions
+            total, last = total + compared.instructions, stream
             seconds = time.perf_counter() - started
             say(f"equal   {kernel:<24} {compared.instructions:>8,} instructions issue and enter Control in the model's "
                 f"cycles; {compared.cycles:,} sub-core cycles, {seconds:.1f} s")  # fmt: skip
@@ -79,4 +80,21 @@ def compare_kernels(gpu: str, say: Say, settings: Sequence[str] = ()) -> bool:
         dependences = "a scoreboard of unlimited consumers"
     say(f"{plural(total, 'instruction')} in all, {spec.name}, {plural(design.warps, 'warp slot')} a sub-core, "
         f"{dependences}, {design.policy}")  # fmt: skip
+    return last is None or _compare_in_cocotb(last, design, say)
+
+
+def _compare_in_cocotb(stream: IssueStream, design: IssueDesign, say: Say) -> bool:
+    """The first cycles of a stream once more, on Verilator."""
+    if absent := tools.missing("cocotb"):
+        wants = "; ".join(f"{tool.name} not found, try: {tool.how_to_get}" for tool in absent)
+        say(f"skipped cocotb: {wants}")
+        return True
+    started, fewer = time.perf_counter(), slots_for(stream, design)
+    compared = compare_in_cocotb(stream, fewer, 0, COCOTB_CYCLES)
+    if compared.divergence is not None:
+        say(f"FAILED  in cocotb: {compared.divergence}")
+        return False
+    seconds = time.perf_counter() - started
+    say(f"equal   cocotb on Verilator: {compared.instructions:,} instructions of the last kernel, {compared.cycles:,} "
+        f"cycles, {plural(fewer.warps, 'warp slot')}, reset in flight; {seconds:.1f} s")  # fmt: skip
     return True

@@ -4,7 +4,7 @@ Instructions arrive, and counters of variable-latency units go down, in the cycl
 RTL does on its own: who issues when, Control, Allocate, register ports, constants.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -14,6 +14,7 @@ from gpu_model.issue_events import ACCEPT, FETCH, ISSUE, RELEASE, START, WAKE
 from gpu_model.issue_stream import IssueStream
 from rtl.compiled import PORT_BITS, QUICK_BUILD, WORD_BITS, ClockedRtl
 from rtl.issue_stage import IssueDesign, IssueStage
+from rtl.issue_stage.cosim import run_cocotb
 from rtl.issue_stage.design import COUNTERS, NO_COUNTER, RELEASED_BITS, SLOTS
 from rtl.issue_stage.instruction import MOST_REGISTERS, OPERAND, pack
 from sim.issue_returns import register_columns, returns
@@ -98,6 +99,35 @@ def compare(stream: IssueStream, design: IssueDesign, stage: ClockedRtl | None =
         if divergence := diverges(wanted, run(**wanted.ports), sub_core):
             return Comparison(instructions, cycles, divergence)
     return Comparison(instructions, cycles, None)
+
+
+def compare_in_cocotb(
+    stream: IssueStream, design: IssueDesign, sub_core: int, cycles: int, component: IssueStage | None = None
+) -> Comparison:
+    """The same for the first cycles of one sub-core, in Verilator under cocotb, with a reset in flight beside.
+
+    Args:
+        stream: what the model did.
+        design: with a slot for each warp of the stream.
+        sub_core: which.
+        cycles: most to run.
+        component: RTL to run in place of the design's.
+
+    Raises:
+        ValueError: an instruction for which there is no RTL.
+        ToolError: as `rtl.issue_stage.cosim.run_cocotb`.
+    """
+    whole = stimulus(stream, design, sub_core)
+    ports = {name: array[:cycles] for name, array in whole.ports.items()}
+    wanted = Stimulus(ports, whole.issue[:cycles], whole.control[:cycles], whole.row[:cycles])
+    divergence = diverges(wanted, run_cocotb(design, ports, component), sub_core)
+    return Comparison(int((wanted.issue >= 0).sum()), len(wanted.issue), divergence)
+
+
+def slots_for(stream: IssueStream, design: IssueDesign) -> IssueDesign:
+    """The design with no more warp slots than a stream uses, or four: it is built much sooner."""
+    used = int(stream.events["local"].max()) + 1
+    return replace(design, warps=next(warps for warps in (1, 4, design.warps) if warps >= used))
 
 
 def diverges(wanted: Stimulus, got: dict[str, np.ndarray], sub_core: int) -> Divergence | None:

@@ -157,6 +157,7 @@ def test_the_issue_stage_is_compared_on_kernels(monkeypatch: pytest.MonkeyPatch)
     assert result.exit_code == 0
     assert result.output.startswith("equal   matmul_kernel")
     assert "instructions in all, rtx_a6000, 12 warp slots a sub-core, control bits, cggty" in result.output
+    assert "equal   cocotb on Verilator: " in result.output
     for command in ("test", "synth"):
         mixed = runner.invoke(cli.app, ["rtl", command, "--issue-stage", "rtx_a6000", "--tree", "hybrid"])
         assert mixed.exit_code == cli.USER_ERROR

@@ -1,14 +1,12 @@
-import dataclasses
-
 import pytest
 
-from gpu_model.issue_stream import IssueStream, observe_paths
+from gpu_model.issue_stream import observe_paths
 from gpu_model.sass import assemble
 from gpu_model.timing import IssueRecord, issue_cycles
 from hw.gpu_spec import load_gpu
 from rtl import tools
 from rtl.issue_stage import IssueDesign
-from sim.issue_stage import compare
+from sim.issue_stage import compare, slots_for
 from tests.gpu_model.core.conftest import clocks
 
 __all__ = ["clocks"]  # the core tests' fixture, on this file's `issued`
@@ -21,12 +19,6 @@ def compiled_rtl() -> None:
     """Skips where RTL can't be compiled."""
     if absent := tools.missing("compiled RTL"):
         pytest.skip("; ".join(f"{tool.name} not found, disables {tool.disables}" for tool in absent))
-
-
-def slots_for(stream: IssueStream, design: IssueDesign) -> IssueDesign:
-    """The design with no more warp slots than a stream uses, or four: it compiles in a few seconds."""
-    used = int(stream.events["local"].max()) + 1
-    return dataclasses.replace(design, warps=next(warps for warps in (1, 4, design.warps) if warps >= used))
 
 
 @pytest.fixture(scope="session")
