@@ -1,19 +1,31 @@
-"""`warptree rtl synth --issue-stage GPU`: gates of control bits and of the scoreboards they replace."""
+"""`warptree rtl synth --issue-stage GPU`: gates of control bits, of the scoreboards they replace, and of selection."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hw.dependence_area import dependence_areas
-from hw.gpu_spec import load_gpu
+from hw.gpu_spec import GpuSpec, load_gpu
 from rtl import tools
 from rtl.area_cache import cached_area
+from rtl.issue_stage import IssueDesign
 from rtl.issue_stage.control_bits import ControlBits
+from rtl.issue_stage.design import POLICIES
 from rtl.issue_stage.scoreboard import Scoreboard
+from rtl.issue_stage.select import Selector
+from rtl.synthesis import longest_path
+from sim.errors import SimError
 
 CONSUMERS = (1, 3, 63)
 
 
 def synth_issue_stage(gpu: str, say: Callable[[str], None]) -> None:
-    """Say what each mechanism takes of an SM in gates and registers, beside the published arithmetic of its bits."""
+    """Say what each mechanism takes of an SM in gates and registers, beside the published arithmetic of its bits.
+
+    Then what it takes to select a warp, by policy.
+
+    Raises:
+        SimError: an issue stage for which there is no RTL.
+    """
     tools.require("synthesis")
     spec = load_gpu(gpu)
     warps = spec.limits.warps
@@ -30,3 +42,17 @@ def synth_issue_stage(gpu: str, say: Callable[[str], None]) -> None:
             f"   gates x {nand2 / first:.1f}")  # fmt: skip
     say("Shares are of bits. Control bits take 42 a warp, not 41: a stall can last 45 cycles, and covers the yield.")
     say("A scoreboard's decoders from register numbers are left out, in its favour.")
+    _say_selection(spec, say)
+
+
+def _say_selection(spec: GpuSpec, say: Callable[[str], None]) -> None:
+    try:
+        design = IssueDesign.from_spec(spec)
+    except ValueError as error:
+        raise SimError(str(error)) from None
+    cores = spec.core.sub_cores
+    say(f"{f'{cores} selectors of {design.warps} warps':<26}{'NAND2':>10}{'flip-flops':>12}{'longest path':>22}")
+    for policy in POLICIES:
+        selector = Selector(replace(design, policy=policy))
+        size, path = cached_area(selector, "select"), longest_path(selector, "select")
+        say(f"{policy:<26}{size.nand2 * cores:>10,.0f}{size.flip_flops * cores:>12,}{path:>16} gates")

@@ -208,3 +208,6 @@ def test_synth_sets_gates_of_dependences_beside_the_published_bits() -> None:
     gates = [float(row[-1]) for row in rows]
     assert gates == sorted(gates)
     assert gates[1] > 5
+    selectors = {row[0]: row for line in result.output.splitlines() if (row := line.split()) and row[-1] == "gates"}
+    # An age matrix has a bit for each pair of warps, and the last warp one for each; round robin only knows the latter.
+    assert [int(selectors[policy][2]) for policy in ("cggty", "gto", "lrr")] == [4 * 78, 4 * 78, 4 * 11]
