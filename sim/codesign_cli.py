@@ -169,12 +169,14 @@ def reproduce(
     from sim.console import Console
     from sim.reproduce import NAMES, listing
     from sim.reproduce import reproduce as run_entries
-    from sim.reproduce_page import write_page
+    from sim.reproduce_page import make_page_folder, write_page
 
     if not (name or everything):
         listing(typer.echo)
         typer.echo("Run some with `warptree reproduce NAME...`, all with --all; --html FILE writes a page.", err=True)
         return
+    if page is not None:
+        make_page_folder(page)
     outcomes = run_entries(NAMES if everything else tuple(name or ()), Console(to_stdout=not json_line))
     if page is not None:
         Console().fact("page", str(write_page(outcomes, page)))

@@ -6,15 +6,29 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from sim import figures
+from sim.errors import SimError
 from sim.gallery.claim import Basis, Verdict
 from sim.page import Html, document, table, tiles
 from sim.reproduce import LEGEND, Outcome, figure_rows, summary
 
 
+def make_page_folder(path: Path) -> None:
+    """Make sure that a page can be written, before the work it is to show.
+
+    Raises:
+        SimError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise SimError(f"page {path}: {error.strerror}; choose another with --html FILE") from error
+
+
 def write_page(outcomes: list[Outcome], path: Path) -> Path:
-    """Write the page; it fetches nothing, so it opens offline. Returns `path`."""
+    """Write the page; it fetches nothing, so it opens offline. Returns `path`, whose folder must exist."""
     body = "\n".join([_header(outcomes), *map(_section, outcomes)])
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(document("published claims - warptree", body, get_plotlyjs()), encoding="utf-8")
     return path
 

@@ -103,6 +103,16 @@ def test_a_missing_tool_ends_its_claim_and_not_the_others(monkeypatch: pytest.Mo
     assert "Ended early: synthesis needs tools" in page.read_text()
 
 
+def test_a_page_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "claims.html", tmp_path):
+        done = CliRunner().invoke(cli.app, ["reproduce", "gpu-core", "--html", str(path)])
+        assert done.exit_code == cli.USER_ERROR
+        assert f"page {path}: " in done.stderr
+        assert "--html FILE" in done.stderr
+        assert "figures hold" not in done.stdout
+
+
 def test_a_fault_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         run_entry(replace(entry("gpu-core"), checks=lambda: iter([1 // 0])))
