@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gpu_model import VirtualGPU
 from workloads.lean_attention import ROWS, error_ratio, lean_attention, sample, shares
 
 
@@ -27,6 +28,18 @@ def test_a_key_that_outweighs_the_others_wherever_it_is(gpu):
     expected = torch.nn.functional.scaled_dot_product_attention(q.double(), k.double(), v.double())
     torch.testing.assert_close(out.double(), expected, rtol=2**-9, atol=2**-9)
     assert error_ratio(q, k, v, out)[1] <= 1
+
+
+@pytest.mark.parametrize("name", ["h100_sxm", "rtx_5090"])
+def test_has_cycles_where_ordered_atomics_are_other_instructions(name):
+    """From sm_90 on ptxas orders memory before the counter with CGAERRBAR too."""
+    q, k, v = sample(2, 1, 96, 32, "cpu")
+    with VirtualGPU(name, timing=True) as gpu:
+        out = lean_attention(q, k, v, 3, tile=32)
+    assert error_ratio(q, k, v, out)[1] <= 1
+    launch = gpu.launches[-1]
+    assert "CGAERRBAR" in launch.launch.program.rows["opcode"]
+    assert launch.timing.cycles > 0
 
 
 @pytest.mark.parametrize("heads", [1, 3, 12])
