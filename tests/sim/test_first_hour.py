@@ -70,4 +70,4 @@ def test_everything_on_the_page_comes_true(tmp_path: Path) -> None:
         else:
             (tmp_path / block.lines[0].removeprefix("# ")).write_text("\n".join(block.lines) + "\n")
     for page in ("warptree-out/report.html", "compare.html", "warptree-out/study/report.html", "mac/report.html"):
-        assert (tmp_path / page).stat().st_size > 10_000
+        assert (tmp_path / page).read_text().rstrip().endswith("</html>")
