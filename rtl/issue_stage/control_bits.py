@@ -68,7 +68,7 @@ class ControlBits(Component):
 
     def _stall(self, m: Module) -> Signal:
         """The stall counter; non-zero while the warp may not issue."""
-        left, cycles = Signal(STALL_BITS), Signal(STALL_BITS)
+        left, cycles = Signal(STALL_BITS, name="left"), Signal(STALL_BITS, name="cycles")
         with m.If(self.yields & (self.stall == 0)):
             m.d.comb += cycles.eq(EMPTY_STALL_CYCLES - 1)
         with m.Elif(~self.yields & (self.stall >= LONG_STALL)):
