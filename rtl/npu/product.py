@@ -74,13 +74,12 @@ def product_jobs(
         panel = Quantized(b.codes[at], b.scales[at], b.format)
         right, places = _operand(design, "b", mode, scaling, panel, array.columns), regions[number % 2]
         words, loops = {}, {}
-        for side, tiles, inner, outer in (("a", left, (wide, False), (tall, True)),
-                                          ("b", right, (wide, True), (tall, False))):  # fmt: skip
+        visited = {"a": np.repeat(np.arange(tall), wide), "b": np.tile(np.arange(wide), tall)}
+        moves = {"a": ((wide, False), (tall, True)), "b": ((wide, True), (tall, False))}
+        for side, tiles in (("a", left), ("b", right)):
             for name, held in zip((side, f"x{side}"), tiles, strict=True):
-                loops[name] = _loops(design, places[name], held.shape[1], channels[name], (inner, outer))
-                turns = [held[j if moves else i] for i in range(tall) for j in range(wide)
-                         for moves in (side == "b",)]  # fmt: skip
-                words[name] = np.concatenate(turns)
+                loops[name] = _loops(design, places[name], held.shape[1], channels[name], moves[side])
+                words[name] = np.concatenate(held[visited[side]])
         loops["out"] = _loops(design, places["out"], tall * wide, channels["out"], ())
         line_bytes = design.scratchpad.line_bytes
         loops["xout"] = Loops(places["xout"].line * line_bytes, (tall * wide,), (1,))
