@@ -1,4 +1,4 @@
-"""Runs the proofs of a MAC and tells how they went."""
+"""Runs the proofs of a MAC, and of what is clocked around it, and tells how they went."""
 
 import time
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from rtl.mac import MacDesign
 from rtl.prove import Verdict, prove, theorems
 from rtl.prove.handshakes import prove_handshake
+from rtl.prove.issue_stage import issue_stage_claims
 from rtl.prove.streams import handshakes
 
 
@@ -31,18 +32,23 @@ def run_proof(design: MacDesign, elements: tuple[str, ...], say: Callable[[str],
     return True
 
 
-def run_handshakes(say: Callable[[str], None]) -> bool:
-    """Prove the handshakes of tile engine, streamers and scratchpad; False when one fails, which ends the run."""
-    for handshake in handshakes():
+def run_inductions(say: Callable[[str], None]) -> bool:
+    """Prove by induction the handshakes of tile engine, streamers and scratchpad, and the issue stage's control.
+
+    False when a claim fails, which ends the run.
+    """
+    parts = [(f"handshakes: {part.name}", part) for part in handshakes()]
+    parts += [(part.name, part) for part in issue_stage_claims()]
+    for name, part in parts:
         before = time.perf_counter()
-        proven, broken = prove_handshake(handshake)
+        proven, broken = prove_handshake(part)
         if broken:
-            say(f"FAILED  {handshake.name}: {broken[0].claim}")
+            say(f"FAILED  {name}: {broken[0].claim}")
             for path, value in broken[0].nets.items():
                 say(f"    {path} = {value:#x}")
             return False
         seconds = time.perf_counter() - before
-        say(f"proven  {'handshakes: ' + handshake.name:<34} {proven:>4} claims  {seconds:6.1f} s")
+        say(f"proven  {name:<34} {proven:>4} claims  {seconds:6.1f} s")
     return True
 
 

@@ -12,7 +12,7 @@ from rtl.equality import Difference
 from rtl.npu.queue import WordQueue
 from rtl.prove import stages, streams
 from sim import cli, issue_checks, rtl_checks
-from sim.rtl_prove import run_handshakes
+from sim.rtl_prove import run_inductions
 
 runner = CliRunner()
 
@@ -40,11 +40,11 @@ class Forgetful(WordQueue):
 
 def test_a_handshake_that_fails_shows_the_cycle(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
-    assert run_handshakes(lines.append)
-    assert [line.split()[:2] for line in lines] == [["proven", "handshakes:"]] * 6
+    assert run_inductions(lines.append)
+    assert [line.split()[:2] for line in lines] == [["proven", "handshakes:"]] * 6 + [["proven", "issue"]] * 3
     monkeypatch.setattr(streams, "WordQueue", Forgetful)
-    assert not run_handshakes(lines.append)
-    assert "FAILED  queue: after every cycle: the ring holds `level` words" in lines
+    assert not run_inductions(lines.append)
+    assert "FAILED  handshakes: queue: after every cycle: the ring holds `level` words" in lines
     assert any(line.startswith("    level = 0x") for line in lines)
 
 
