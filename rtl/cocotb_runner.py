@@ -5,6 +5,7 @@ It reads and extends the process environment and prints to standard output, so i
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from amaranth.lib.wiring import Component
+
 import rtl
-from rtl import tools
+from rtl import cache, emit, tools
 
 TIMESCALE = ("1ns", "1ps")  # Amaranth writes none, and a simulator's default of 1 s is useless
 POLL_SECONDS = 0.1
@@ -27,15 +30,41 @@ getattr(get_runner(sys.argv[1]), sys.argv[2])(**json.loads(sys.argv[3]))
 """
 
 
-def build(simulator: str, verilog: Path, name: str, into: Path, flags: tuple[str, ...], environment: dict) -> None:
-    """Build `verilog`, whose top level is `name`, with one of cocotb's simulators; its files go to the folder `into`.
+def build(
+    simulator: str,
+    component: Component,
+    name: str,
+    model: str,
+    flags: tuple[str, ...],
+    environment: Mapping[str, str],
+    key: tuple,
+) -> Path:
+    """Folder with a simulator's model of `component` as top level `name`; built once per Verilog, flags and `key`.
+
+    Args:
+        simulator: as cocotb calls it.
+        component: the RTL.
+        name: top level.
+        model: the one file of what the simulator builds that running it needs.
+        flags: for the simulator.
+        environment: in which it builds.
+        key: whatever else the model depends on.
 
     Raises:
         ToolError: the build failed; the message ends with its log.
     """
-    arguments = {"sources": [str(verilog)], "hdl_toplevel": name, "build_dir": str(into), "build_args": flags,
-                 "timescale": TIMESCALE, "always": True}  # fmt: skip
-    _call(simulator, "build", arguments, environment)
+    verilog = emit.verilog(component, name)
+
+    def fill(folder: Path) -> None:
+        source, built = folder / f"{name}.v", folder / model
+        source.write_text(verilog)
+        with tempfile.TemporaryDirectory(prefix=f"warptree-{simulator}-") as scratch:
+            arguments = {"sources": [str(source)], "hdl_toplevel": name, "build_dir": scratch, "build_args": flags,
+                         "timescale": TIMESCALE, "always": True}  # fmt: skip
+            _call(simulator, "build", arguments, environment)
+            shutil.copy(Path(scratch) / model, built)
+
+    return cache.entry(cache.key(simulator, name, verilog, flags, TIMESCALE, *key), fill)
 
 
 def run_bench(

@@ -4,15 +4,12 @@ An undefined value that reaches an output fails a bench here, where Verilator ha
 """
 
 import os
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from amaranth.lib.wiring import Component
 
-from rtl import cache, cocotb_runner, emit, tools
-
-_MODEL = "sim.vvp"  # cocotb's name for it
+from rtl import cocotb_runner, tools
 
 run = partial(cocotb_runner.run_bench, "icarus")
 
@@ -24,15 +21,5 @@ def build(component: Component, name: str) -> Path:
         ToolError: a tool is missing or failed.
     """
     tools.require("cocotb on Icarus")
-    verilog = emit.verilog(component, name)
-    versions = tools.versions("icarus", "cocotb")
-    key = cache.key("icarus", name, verilog, versions, cocotb_runner.TIMESCALE)
-
-    def fill(folder: Path) -> None:
-        source = folder / f"{name}.v"
-        source.write_text(verilog)
-        with tempfile.TemporaryDirectory(prefix="warptree-icarus-") as scratch:
-            cocotb_runner.build("icarus", source, name, Path(scratch), (), dict(os.environ))
-            (folder / _MODEL).write_bytes((Path(scratch) / _MODEL).read_bytes())
-
-    return cache.entry(key, fill)
+    key = (tools.versions("icarus", "cocotb"),)
+    return cocotb_runner.build("icarus", component, name, "sim.vvp", (), os.environ, key)

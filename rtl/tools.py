@@ -45,6 +45,7 @@ _PROGRAMS = (
 )
 # Nothing stops without these.
 _OPTIONAL = (("icarus", ("iverilog",), "a second simulator for cocotb benches", "apt-get install iverilog"),)
+_VERSION_FLAGS = {"iverilog": "-V"}  # where it is not --version
 _NEEDED_BY = {
     "synthesis": ("pyosys",),
     "compiled RTL": ("pyosys", "C++ compiler"),
@@ -124,7 +125,7 @@ def _program(name: str) -> str | None:
 def _program_version(path: str | None) -> str | None:
     if path is None:
         return None
-    flag = "-V" if Path(path).name == "iverilog" else "--version"
+    flag = _VERSION_FLAGS.get(Path(path).name, "--version")
     result = subprocess.run([path, flag], capture_output=True, text=True, check=False)
     lines = [line for line in result.stdout.splitlines() if line.strip()]
     return lines[0].strip() if result.returncode == 0 and lines else None

@@ -1,13 +1,12 @@
 """Verilator models of RTL for cocotb: build once, run a bench module on it."""
 
-import tempfile
 from functools import partial
 from pathlib import Path
 
 import cocotb_tools.config
 from amaranth.lib.wiring import Component
 
-from rtl import cache, cocotb_runner, emit, tools
+from rtl import cocotb_runner, tools
 
 # `-Wno-fatal`: Amaranth extends operands to the width of the result, which Verilator reports as a width warning.
 # `-CFLAGS -O0`: a cocotb run spends its time between Python and the model, so a quick build beats a quick model.
@@ -25,19 +24,7 @@ def build(component: Component, name: str) -> Path:
         ToolError: a tool is missing or failed.
     """
     tools.require("cocotb")
-    verilog = emit.verilog(component, name)
+    environment = {**tools.verilator_environment(), "MAKEFLAGS": MAKE_FLAGS}
     # The model finds cocotb's libraries by absolute path.
-    libraries = str(cocotb_tools.config.libs_dir)
-    versions = tools.versions("verilator", "cocotb", "C++ compiler")
-    key = cache.key(name, verilog, versions, FLAGS, cocotb_runner.TIMESCALE, libraries)
-
-    def fill(folder: Path) -> None:
-        source, model = folder / f"{name}.v", folder / name
-        source.write_text(verilog)
-        with tempfile.TemporaryDirectory(prefix="warptree-verilator-") as scratch:
-            environment = {**tools.verilator_environment(), "MAKEFLAGS": MAKE_FLAGS}
-            cocotb_runner.build("verilator", source, name, Path(scratch), FLAGS, environment)
-            model.write_bytes((Path(scratch) / name).read_bytes())
-        model.chmod(0o755)
-
-    return cache.entry(key, fill)
+    key = (tools.versions("verilator", "cocotb", "C++ compiler"), str(cocotb_tools.config.libs_dir))
+    return cocotb_runner.build("verilator", component, name, name, FLAGS, environment, key)

@@ -21,6 +21,12 @@ def cocotb_tools() -> None:
     _skip_without("cocotb")
 
 
+@pytest.fixture(scope="session")
+def icarus_tools() -> None:
+    """Skips where the cocotb benches can't run on Icarus."""
+    _skip_without("cocotb on Icarus")
+
+
 @pytest.fixture
 def cycles() -> type[Cycles]:
     return Cycles

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from hw.mac import step as model_step
-from rtl import tools
 from rtl.cosim import MacVectors, run_cocotb
 from rtl.mac import Mac, MacDesign, step
 from rtl.mac.normalise import Normalise
@@ -41,10 +40,9 @@ def test_registered_mac_follows_the_model(cycles, tmp_path: Path, monkeypatch: p
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.usefixtures("icarus_tools")
 def test_icarus_agrees(cycles) -> None:
     """No undefined value reaches the accumulator, which Verilator could not tell."""
-    if absent := tools.missing("cocotb on Icarus"):
-        pytest.skip(f"{absent[0].name} not found, try: {absent[0].how_to_get}")
     vectors = {name: dots(cycles, name, 20, 8) for name in DESIGN.names}
     result = run_cocotb(DESIGN, vectors, simulator="icarus")
     assert result.ok

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rtl import tools, verilated
+from rtl import emit, tools, verilated
 from rtl.mac import Mac, MacDesign
 
 pytestmark = pytest.mark.usefixtures("cocotb_tools")
@@ -43,7 +43,7 @@ def test_build_is_cached() -> None:
 
 
 def test_a_design_verilator_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verilated.emit, "verilog", lambda component, name: "module mac(input a); assign b.c = a;")
+    monkeypatch.setattr(emit, "verilog", lambda component, name: "module mac(input a); assign b.c = a;")
     component = Mac(MacDesign())
     with pytest.raises(tools.ToolError, match="cocotb's verilator runner failed in build(.|\n)*syntax error"):
         verilated.build(component, "mac")
