@@ -7,8 +7,6 @@ when they do: `--fresh` runs it again.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from sim.dots import Dots
 from sim.errors import ScriptError, SimError
 from sim.record import MATRIX_OPCODES, Recording, record
 from sim.script import run_script
+from sim.whole_file import whole_file
 
 RUN_ROOMS = ("gpu_model", "hw", "mx_formats", "sim/dots.py", "sim/fragments.py", "sim/record.py")  # code a run needs
 
@@ -131,11 +130,9 @@ def save(operands: Operands, path: Path) -> None:
     arrays = {f"{name}{i}": getattr(group, name) for i, group in enumerate(operands.dots)
               for name in ("a", "b", "tensor_core")}  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        part = Path(scratch) / path.name
-        np.savez(part, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), digest=np.frombuffer(
+    with whole_file(path) as file:
+        np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), digest=np.frombuffer(
             operands.digest.encode(), np.uint8), **arrays)  # fmt: skip
-        os.replace(part, path)
 
 
 def load(path: Path) -> Operands:

@@ -6,8 +6,6 @@ and two sweeps may share a folder. Nothing is ever changed or removed.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 
 from sim.codesign.evaluate import SCHEMA
 from sim.errors import SimError
+from sim.whole_file import whole_file
 
 Row = dict[str, Any]
 
@@ -66,11 +65,6 @@ class Store:
 
 def write_table(rows: list[Row], path: Path) -> Path:
     """Rows of `SCHEMA` as one Parquet file (zstd), put under its name when complete; returns the path."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        part = Path(scratch) / path.name
-        with part.open("wb") as file:
-            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+    with whole_file(path) as file:
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file, compression="zstd")
     return path

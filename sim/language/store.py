@@ -6,7 +6,6 @@ rows of one that was not. Nothing is ever changed or removed.
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -23,6 +22,7 @@ from sim.errors import SimError
 from sim.language.model import ModelSpec
 from sim.language.row import Row
 from sim.language.training import TrainingSpec
+from sim.whole_file import whole_file
 
 _CODE = ("mx_formats", "hw", "rtl", "sim/language", "sim/codesign/cost.py", "sim/codesign/design.py",
          "sim/codesign/energy.py", "sim/codesign/mapping.py")  # fmt: skip
@@ -56,13 +56,8 @@ class RowStore:
         if path.exists():
             return _read(path)
         made = make()
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".writing-") as scratch:
-            part = Path(scratch) / path.name
-            with part.open("w", encoding="utf-8") as file:
-                json.dump(made.as_dict(), file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+        with whole_file(path) as file:
+            file.write(json.dumps(made.as_dict(), indent=1).encode())
         return made
 
 
